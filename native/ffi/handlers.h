@@ -1,0 +1,36 @@
+// The FFI handlers as function pointers, for the extension module to wrap in capsules.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "xla/ffi/api/c_api.h"
+
+namespace cholax::ffi {
+
+struct KernelEntry {
+  const char* name;
+  XLA_FFI_Handler* execute;          // structure named by a digest
+  XLA_FFI_Handler* execute_dynamic;  // structure in the leading operands; null where not offered
+};
+
+// Every line of kernels.def, in its order.
+const std::vector<KernelEntry>& kernels();
+
+// Handlers on index arrays alone, for traced patterns: name and function.
+struct IndexEntry {
+  const char* name;
+  XLA_FFI_Handler* execute;
+};
+const std::vector<IndexEntry>& index_handlers();
+
+// The instantiate stage all kernels with a static structure share.
+XLA_FFI_Handler* instantiate_handler();
+
+// The state type of that stage, for registration with XLA.
+XLA_FFI_TypeId* state_type_id();
+const XLA_FFI_TypeInfo* state_type_info();
+
+// Calls executed so far by each kernel, in the order of kernels().
+std::vector<std::uint64_t> call_counts();
+
+}  // namespace cholax::ffi

@@ -1,0 +1,230 @@
+// The extension module: analysis for Python, and the FFI handlers as capsules for JAX.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "core/structure.h"
+#include "cpu/blas.h"
+#include "ffi/handlers.h"
+#include "symbolic/amd.h"
+#include "symbolic/plan.h"
+#include "symbolic/plan_queries.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace cholax {
+namespace {
+
+using InIndices = nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using InDoubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using OutArray = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+
+// A NumPy array owning `values`.
+template <class T>
+OutArray<T> to_numpy(std::vector<T> values) {
+  auto owned = std::make_unique<std::vector<T>>(std::move(values));
+  T* data = owned->data();
+  const std::size_t size = owned->size();
+  nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  owned.release();
+  return OutArray<T>(data, {size}, owner);
+}
+
+std::vector<Index> to_vector(const InIndices& a) { return {a.data(), a.data() + a.shape(0)}; }
+
+// A Python object's share in a registered structure.
+struct Handle {
+  std::shared_ptr<const Structure> structure;
+};
+
+struct PlanHandle : Handle {
+  const Plan& plan() const { return *std::get<std::shared_ptr<const Plan>>(*structure); }
+};
+
+template <class T>
+std::shared_ptr<const Structure> add(const std::string& digest, T structure) {
+  return StructureRegistry::global().add(digest,
+                                         std::make_shared<Structure>(std::move(structure)));
+}
+
+PlanHandle make_plan(const std::string& digest, Index n, const InIndices& indptr,
+                     const InIndices& indices, const std::optional<InIndices>& perm,
+                     bool postorder, bool supernodal) {
+  AnalyseOptions options;
+  options.postorder = postorder;
+  options.supernodal = supernodal;
+  nb::gil_scoped_release release;
+  return {{add(digest, analyse(n, indptr.data(), indices.data(), perm ? perm->data() : nullptr,
+                               options))}};
+}
+
+PlanHandle make_factor_plan(const std::string& digest, Index n, const InIndices& indptr,
+                            const InIndices& indices) {
+  nb::gil_scoped_release release;
+  return {{add(digest, plan_from_factor(n, indptr.data(), indices.data()))}};
+}
+
+Handle make_entry_map(const std::string& digest, std::int64_t size, const InIndices& positions,
+                      const std::optional<InDoubles>& weights) {
+  EntryMap map{size, to_vector(positions), {}};
+  if (weights) map.weights.assign(weights->data(), weights->data() + weights->shape(0));
+  return {add(digest, std::move(map))};
+}
+
+Handle make_triples(const std::string& digest, const std::vector<std::int64_t>& sizes,
+                    const InIndices& left, const InIndices& right, const InIndices& out) {
+  Triples triples;
+  for (int i = 0; i < 3; ++i) triples.sizes[i] = sizes.at(i);
+  triples.index[0] = to_vector(left);
+  triples.index[1] = to_vector(right);
+  triples.index[2] = to_vector(out);
+  return {add(digest, std::move(triples))};
+}
+
+Handle make_csc(const std::string& digest, Index rows, Index columns, bool symmetric,
+                const InIndices& indptr, const InIndices& indices) {
+  return {add(digest, Csc{rows, columns, symmetric, to_vector(indptr), to_vector(indices)})};
+}
+
+OutArray<Index> locate_entries(const PlanHandle& self, const InIndices& indptr,
+                               const InIndices& indices) {
+  std::vector<Index> positions(indices.shape(0));
+  {
+    nb::gil_scoped_release release;
+    locate(self.plan(), static_cast<Index>(indptr.shape(0)) - 1, indptr.data(), indices.data(),
+           positions.data());
+  }
+  return to_numpy(std::move(positions));
+}
+
+nb::tuple exact_lower_pattern(const PlanHandle& self) {
+  const Plan& plan = self.plan();
+  std::vector<Index> indptr(plan.n + 1), indices(plan.nnz_factor), positions(plan.nnz_factor);
+  lower_pattern(plan, indptr.data(), indices.data(), positions.data());
+  return nb::make_tuple(to_numpy(std::move(indptr)), to_numpy(std::move(indices)),
+                        to_numpy(std::move(positions)));
+}
+
+// Takes one BLAS or LAPACK routine out of a SciPy Cython capsule.
+template <class F>
+void take(const nb::dict& capsules, const char* name, F*& target) {
+  const nb::capsule capsule = nb::cast<nb::capsule>(capsules[name]);
+  target = reinterpret_cast<F*>(capsule.data(capsule.name()));
+}
+
+template <class T>
+void set_routines(const nb::dict& capsules, const std::string& prefix) {
+  auto& r = blas::routines<T>();
+  take(capsules, (prefix + "gemm").c_str(), r.gemm);
+  take(capsules, (prefix + "symm").c_str(), r.symm);
+  take(capsules, (prefix + "syrk").c_str(), r.syrk);
+  take(capsules, (prefix + "syr2k").c_str(), r.syr2k);
+  take(capsules, (prefix + "trsm").c_str(), r.trsm);
+  take(capsules, (prefix + "potrf").c_str(), r.potrf);
+}
+
+void set_blas(const nb::dict& capsules) {
+  set_routines<double>(capsules, "d");
+  set_routines<float>(capsules, "s");
+}
+
+nb::capsule handler_capsule(XLA_FFI_Handler* handler) {
+  return nb::capsule(reinterpret_cast<void*>(handler));
+}
+
+// name -> (execute, execute_dynamic or None)
+nb::dict handler_capsules() {
+  nb::dict out;
+  for (const auto& kernel : ffi::kernels())
+    out[kernel.name] = nb::make_tuple(
+        handler_capsule(kernel.execute),
+        kernel.execute_dynamic ? nb::object(handler_capsule(kernel.execute_dynamic)) : nb::none());
+  return out;
+}
+
+nb::dict index_handler_capsules() {
+  nb::dict out;
+  for (const auto& entry : ffi::index_handlers()) out[entry.name] = handler_capsule(entry.execute);
+  return out;
+}
+
+nb::dict state_type() {
+  nb::dict out;
+  out["type_id"] = nb::capsule(reinterpret_cast<void*>(ffi::state_type_id()));
+  out["type_info"] =
+      nb::capsule(const_cast<void*>(reinterpret_cast<const void*>(ffi::state_type_info())));
+  return out;
+}
+
+nb::dict call_counts() {
+  nb::dict out;
+  const auto counts = ffi::call_counts();
+  for (std::size_t i = 0; i < counts.size(); ++i) out[ffi::kernels()[i].name] = counts[i];
+  return out;
+}
+
+template <class T, class Get>
+auto array_getter(Get get) {
+  return [get](const PlanHandle& self) { return to_numpy(std::vector<T>(get(self.plan()))); };
+}
+
+void bind_plan(nb::module_& m) {
+  nb::class_<PlanHandle, Handle>(m, "Plan")
+      .def_prop_ro("n", [](const PlanHandle& p) { return p.plan().n; })
+      .def_prop_ro("size", [](const PlanHandle& p) { return p.plan().size; })
+      .def_prop_ro("nnz_factor", [](const PlanHandle& p) { return p.plan().nnz_factor; })
+      .def_prop_ro("flops", [](const PlanHandle& p) { return p.plan().flops; })
+      .def_prop_ro("num_supernodes", [](const PlanHandle& p) { return p.plan().num_supernodes; })
+      .def_prop_ro("stack_size", [](const PlanHandle& p) { return p.plan().stack_size; })
+      .def_prop_ro("closed", [](const PlanHandle& p) { return p.plan().closed; })
+      .def("perm", array_getter<Index>([](const Plan& p) { return p.perm; }))
+      .def("iperm", array_getter<Index>([](const Plan& p) { return p.iperm; }))
+      .def("first_column", array_getter<Index>([](const Plan& p) { return p.first_column; }))
+      .def("row_ptr", array_getter<Offset>([](const Plan& p) { return p.row_ptr; }))
+      .def("rows", array_getter<Index>([](const Plan& p) { return p.rows; }))
+      .def("panel_ptr", array_getter<Offset>([](const Plan& p) { return p.panel_ptr; }))
+      .def("parent", array_getter<Index>([](const Plan& p) { return p.parent; }))
+      .def("value_position", array_getter<Index>([](const Plan& p) { return p.value_position; }))
+      .def("locate", &locate_entries, "indptr"_a, "indices"_a)
+      .def("lower_pattern", &exact_lower_pattern);
+}
+
+}  // namespace
+}  // namespace cholax
+
+NB_MODULE(_cholax, m) {
+  using namespace cholax;
+  nb::class_<Handle>(m, "Structure");
+  bind_plan(m);
+  m.def("amd", [](Index n, const InIndices& indptr, const InIndices& indices) {
+    std::vector<Index> perm;
+    {
+      nb::gil_scoped_release release;
+      perm = amd(n, indptr.data(), indices.data());
+    }
+    return to_numpy(std::move(perm));
+  });
+  m.def("analyse", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
+        "postorder"_a, "supernodal"_a);
+  m.def("plan_from_factor", &make_factor_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a);
+  m.def("entry_map", &make_entry_map, "digest"_a, "size"_a, "positions"_a, "weights"_a.none());
+  m.def("triples", &make_triples, "digest"_a, "sizes"_a, "left"_a, "right"_a, "out"_a);
+  m.def("csc", &make_csc, "digest"_a, "rows"_a, "columns"_a, "symmetric"_a, "indptr"_a,
+        "indices"_a);
+  m.def("set_blas", &set_blas);
+  m.def("handlers", &handler_capsules);
+  m.def("index_handlers", &index_handler_capsules);
+  m.def("instantiate_handler",
+        [] { return handler_capsule(ffi::instantiate_handler()); });
+  m.def("state_type", &state_type);
+  m.def("call_counts", &call_counts);
+  m.def("num_structures", [] { return StructureRegistry::global().size(); });
+}

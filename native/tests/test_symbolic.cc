@@ -1,0 +1,285 @@
+// The symbolic layer against dense symbolic elimination, and the invariants that kernels rely on.
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "../symbolic/amd.h"
+#include "../symbolic/column_counts.h"
+#include "../symbolic/plan.h"
+#include "../symbolic/plan_queries.h"
+#include "../symbolic/schedule.h"
+#include "check.h"
+#include "patterns.h"
+
+using namespace cholax;
+using namespace cholax::testing;
+
+namespace {
+
+struct Case {
+  const char* name;
+  Lower a;
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  out.push_back({"n = 0", Lower{}});
+  out.push_back({"n = 1", make_lower(1, [](Index, Index) { return false; })});
+  out.push_back({"diagonal", make_lower(7, [](Index, Index) { return false; })});
+  out.push_back({"dense", make_lower(19, [](Index, Index) { return true; })});
+  out.push_back({"arrow, last row", arrow_lower(40, 2, false)});
+  out.push_back({"arrow, first row", arrow_lower(40, 2, true)});
+  out.push_back({"binary tree", make_lower(31, [](Index i, Index j) { return j == (i - 1) / 2; })});
+  out.push_back({"tree, root last", make_lower(31, [](Index i, Index j) { return 30 - i == (29 - j) / 2; })});
+  out.push_back({"banded", make_lower(50, [](Index i, Index j) { return i - j <= 3; })});
+  out.push_back({"two blocks", make_lower(30, [](Index i, Index j) { return i % 2 == j % 2 && i - j < 8; })});
+  out.push_back({"2-D grid", grid_lower(9, 8, 1)});
+  out.push_back({"3-D grid", grid_lower(5, 4, 3)});
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    const Index n = 2 + static_cast<Index>(seed * 7 % 53);
+    out.push_back({"random", random_lower(n, 0.01 + 0.04 * (seed % 5), seed)});
+  }
+  return out;
+}
+
+std::vector<Index> identity(Index n) {
+  std::vector<Index> out(n);
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
+
+std::vector<Index> shuffled(Index n, unsigned seed) {
+  std::vector<Index> out = identity(n);
+  std::shuffle(out.begin(), out.end(), std::mt19937(seed));
+  return out;
+}
+
+bool is_permutation_of_n(std::vector<Index> perm, Index n) {
+  std::sort(perm.begin(), perm.end());
+  return perm == identity(n);
+}
+
+void test_tree_and_counts(const Lower& a) {
+  const Columns columns = relabelled_columns(a.n, a.n, a.ptr.data(), a.row.data(), nullptr);
+  const std::vector<Index> parent = elimination_tree(rows_of(columns));
+  const std::vector<Index> post = postorder(parent, children_of(parent));
+  const std::vector<Index> count = column_counts(columns, parent, post);
+  const Dense d = dense_factor(a, identity(a.n));
+  CHECK(is_permutation_of_n(post, a.n));
+  std::vector<Index> place(a.n);
+  for (Index k = 0; k < a.n; ++k) place[post[k]] = k;
+  for (Index j = 0; j < a.n; ++j) {
+    Index rows = 0, first = -1;
+    for (Index i = j; i < a.n; ++i) {
+      rows += d[i][j];
+      if (first == -1 && i > j && d[i][j]) first = i;
+    }
+    CHECK(parent[j] == first);
+    CHECK(count[j] == rows);
+    CHECK(first == -1 || place[j] < place[first]);
+  }
+}
+
+Index width(const Plan& plan, Index s) { return plan.first_column[s + 1] - plan.first_column[s]; }
+Index height(const Plan& plan, Index s) { return static_cast<Index>(plan.row_ptr[s + 1] - plan.row_ptr[s]); }
+
+void test_supernodes(const Plan& plan) {
+  for (Index s = 0; s < plan.num_supernodes; ++s) {
+    const Index w = width(plan, s), m = height(plan, s);
+    const Index* row = plan.rows.data() + plan.row_ptr[s];
+    CHECK(w >= 1 && m >= w);
+    CHECK(std::is_sorted(row, row + m) && std::adjacent_find(row, row + m) == row + m);
+    for (Index t = 0; t < w; ++t) CHECK(row[t] == plan.first_column[s] + t);
+    CHECK(plan.panel_ptr[s + 1] - plan.panel_ptr[s] == Offset{m} * w);
+    CHECK(plan.below_ptr[s + 1] - plan.below_ptr[s] == m - w);
+    CHECK(m <= plan.max_front && w <= plan.max_width && m - w <= plan.max_below);
+    const Index p = plan.parent[s];
+    CHECK((p == -1) == (m == w));
+    if (p == -1) continue;
+    CHECK(p > s && row[w] >= plan.first_column[p] && row[w] < plan.first_column[p + 1]);
+    for (Index t = w; t < m; ++t) {
+      const Index to = plan.relative[plan.below_ptr[s] + t - w];
+      CHECK(to >= 0 && to < height(plan, p) && plan.rows[plan.row_ptr[p] + to] == row[t]);
+    }
+  }
+}
+
+// Walk the schedule with a real stack: children must lie on top of it, in order.
+void test_schedule(const Plan& plan) {
+  std::vector<Index> stack;
+  Offset held = 0, peak = 0;
+  const auto square = [&](Index s) { return Offset{height(plan, s) - width(plan, s)} * (height(plan, s) - width(plan, s)); };
+  for (const Index s : plan.schedule) {
+    for (Index k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
+      CHECK(!stack.empty() && stack.back() == plan.child[k]);
+      if (!stack.empty()) stack.pop_back();
+      held -= square(plan.child[k]);
+    }
+    stack.push_back(s);
+    held += square(s);
+    peak = std::max(peak, held);
+  }
+  CHECK(is_permutation_of_n(plan.schedule, plan.num_supernodes));
+  CHECK(static_cast<Index>(stack.size()) == std::count(plan.parent.begin(), plan.parent.end(), -1));
+  CHECK(peak == plan.stack_size);
+}
+
+// The (row, column) of each position of the factor vector that is not padding.
+std::vector<std::pair<Index, Index>> labels(const Plan& plan) {
+  std::vector<std::pair<Index, Index>> out(plan.size, {-1, -1});
+  for (Index s = 0; s < plan.num_supernodes; ++s)
+    for (Index j = 0; j < width(plan, s); ++j)
+      for (Index t = j; t < height(plan, s); ++t)
+        out[plan.panel_ptr[s] + Offset{j} * height(plan, s) + t] = {plan.rows[plan.row_ptr[s] + t],
+                                                                    plan.first_column[s] + j};
+  return out;
+}
+
+void test_positions(const Plan& plan, const Lower& a) {
+  const auto at = labels(plan);
+  for (Index j = 0; j < a.n; ++j)
+    for (Index k = a.ptr[j]; k < a.ptr[j + 1]; ++k) {
+      const Index x = plan.iperm[a.row[k]], y = plan.iperm[j];
+      CHECK(at[plan.value_position[k]] == std::make_pair(std::max(x, y), std::min(x, y)));
+    }
+  // A full n x n pattern, one column more than the matrix has, and a row outside it.
+  std::vector<Index> ptr{0}, row;
+  for (Index j = 0; j <= a.n; ++j) {
+    for (Index i = 0; i <= a.n; ++i) row.push_back(i);
+    ptr.push_back(static_cast<Index>(row.size()));
+  }
+  std::vector<Index> position(row.size(), -7);
+  locate(plan, a.n + 1, ptr.data(), row.data(), position.data());
+  Offset found = 0;
+  for (Index j = 0; j <= a.n; ++j)
+    for (Index i = 0; i <= a.n; ++i) {
+      const Index q = position[ptr[j] + i];
+      CHECK(q >= -1 && q < plan.size);
+      if (q == -1) continue;
+      CHECK(i < a.n && j < a.n);
+      const Index x = plan.iperm[i], y = plan.iperm[j];
+      CHECK(at[q] == std::make_pair(std::max(x, y), std::min(x, y)));
+      found += i >= j;
+    }
+  CHECK(found == std::count_if(at.begin(), at.end(), [](auto& rc) { return rc.first >= 0; }));
+}
+
+void test_lower_pattern(const Plan& plan, const Dense& d) {
+  std::vector<Index> ptr(plan.n + 1), row(plan.nnz_factor), position(plan.nnz_factor);
+  lower_pattern(plan, ptr.data(), row.data(), position.data());
+  const auto at = labels(plan);
+  double flops = 0;
+  Index k = 0;
+  for (Index j = 0; j < plan.n; ++j) {
+    CHECK(ptr[j] == k);
+    for (Index i = j; i < plan.n; ++i) {
+      if (!d[i][j]) continue;
+      CHECK(k < plan.nnz_factor && row[k] == i && at[position[k]] == std::make_pair(i, j));
+      ++k;
+    }
+    flops += double(k - ptr[j]) * (k - ptr[j]);
+  }
+  CHECK(k == plan.nnz_factor && ptr[plan.n] == k && plan.flops == flops);
+}
+
+void test_plan(const Lower& a, const std::vector<Index>* perm, bool to_postorder, bool supernodal) {
+  AnalyseOptions options;
+  options.postorder = to_postorder;
+  options.supernodal = supernodal;
+  const auto plan = analyse(a.n, a.ptr.data(), a.row.data(), perm ? perm->data() : nullptr, options);
+  CHECK(is_permutation_of_n(plan->perm, a.n));
+  for (Index i = 0; i < a.n; ++i) CHECK(plan->iperm[plan->perm[i]] == i);
+  if (!to_postorder) CHECK(plan->perm == (perm ? *perm : identity(a.n)));
+  if (to_postorder) CHECK(plan->schedule == identity(plan->num_supernodes));
+  if (!supernodal) CHECK(plan->num_supernodes == a.n && plan->size == plan->nnz_factor);
+  CHECK(plan->first_column.back() == a.n && plan->closed);
+  // An equivalent reordering fills in exactly as the given permutation does.
+  std::vector<Index> given(a.n);
+  for (Index i = 0; i < a.n; ++i) given[perm ? (*perm)[i] : i] = i;
+  Offset fill = 0;
+  for (const auto& row : dense_factor(a, given)) fill += std::count(row.begin(), row.end(), 1);
+  const FactorCost cost = factor_cost(a.n, a.ptr.data(), a.row.data(), perm ? perm->data() : nullptr);
+  CHECK(plan->nnz_factor == fill && cost.nnz == fill && cost.flops == plan->flops);
+  test_supernodes(*plan);
+  test_schedule(*plan);
+  test_positions(*plan, a);
+  test_lower_pattern(*plan, dense_factor(a, plan->iperm));
+}
+
+void test_plan_from_factor(const Lower& a) {
+  const auto simplicial = analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {false, false, {}});
+  Lower l;
+  l.n = a.n;
+  l.ptr.resize(a.n + 1);
+  l.row.resize(simplicial->nnz_factor);
+  std::vector<Index> position(l.row.size());
+  lower_pattern(*simplicial, l.ptr.data(), l.row.data(), position.data());
+  const auto plan = plan_from_factor(l.n, l.ptr.data(), l.row.data());
+  CHECK(plan->closed && plan->rows == l.row && plan->parent == simplicial->parent);
+  CHECK(plan->relative == simplicial->relative && plan->size == plan->nnz_factor);
+  CHECK(plan->value_position == identity(static_cast<Index>(l.row.size())));
+  test_supernodes(*plan);
+  test_schedule(*plan);
+
+  const auto open = plan_from_factor(a.n, a.ptr.data(), a.row.data());
+  CHECK(open->rows == a.row && open->closed == (l.row.size() == a.row.size()));
+  test_schedule(*open);
+  std::vector<Index> ptr(a.n + 1), row(a.row.size()), where(a.row.size());
+  lower_pattern(*open, ptr.data(), row.data(), where.data());
+  CHECK(ptr == a.ptr && row == a.row && where == open->value_position);
+}
+
+void test_amd(const Lower& a) { CHECK(is_permutation_of_n(amd(a.n, a.ptr.data(), a.row.data()), a.n)); }
+
+void test_amd_reduces_fill() {
+  for (const Lower& a : {grid_lower(30, 30, 1), arrow_lower(3000, 3, true), grid_lower(9, 9, 9)}) {
+    const std::vector<Index> perm = amd(a.n, a.ptr.data(), a.row.data());
+    const auto natural = analyse(a.n, a.ptr.data(), a.row.data(), nullptr);
+    const auto reduced = analyse(a.n, a.ptr.data(), a.row.data(), perm.data());
+    CHECK(2 * reduced->nnz_factor < natural->nnz_factor);
+  }
+}
+
+void test_errors() {
+  const Lower a = grid_lower(3, 1, 1);
+  const Index repeated[] = {0, 1, 1}, outside[] = {0, 1, 3};
+  CHECK_THROWS(analyse(3, a.ptr.data(), a.row.data(), repeated), std::invalid_argument, "entry 2 is 1");
+  CHECK_THROWS(analyse(3, a.ptr.data(), a.row.data(), outside), std::invalid_argument, "entry 2 is 3");
+  const Index ptr[] = {0, 1, 2}, no_diagonal[] = {0, 0};
+  CHECK_THROWS(analyse(2, ptr, no_diagonal, nullptr), std::invalid_argument, "column 1");
+  const Lower big = arrow_lower(70000, 1, true);
+  CHECK_THROWS(analyse(big.n, big.ptr.data(), big.row.data(), nullptr, {false, true, {}}), std::length_error,
+               "2450035000 entries; the limit is 2147483647");
+  const Lower wide = arrow_lower(50000, 1, true);  // 1.25e9 entries, 2.5e9 with padding
+  CHECK_THROWS(analyse(wide.n, wide.ptr.data(), wide.row.data(), nullptr), std::length_error, "2500000000");
+}
+
+// A path in natural order is a chain of depth n: nothing may recurse, nothing may be quadratic.
+void test_deep_tree() {
+  const Lower a = grid_lower(1000000, 1, 1);
+  for (const bool to_postorder : {false, true}) {
+    const auto plan = analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {to_postorder, false, {}});
+    CHECK(plan->nnz_factor == 2 * Offset{a.n} - 1 && plan->stack_size == 1);
+  }
+}
+
+}  // namespace
+
+int main() {
+  for (const Case& c : cases()) {
+    check::where = c.name;
+    test_tree_and_counts(c.a);
+    test_plan_from_factor(c.a);
+    test_amd(c.a);
+    const std::vector<Index> random = shuffled(c.a.n, 11), reduced = amd(c.a.n, c.a.ptr.data(), c.a.row.data());
+    for (const std::vector<Index>* perm : {static_cast<const std::vector<Index>*>(nullptr), &random, &reduced})
+      for (const bool to_postorder : {false, true})
+        for (const bool supernodal : {false, true}) test_plan(c.a, perm, to_postorder, supernodal);
+  }
+  check::where = "large";
+  test_amd_reduces_fill();
+  test_errors();
+  test_deep_tree();
+  return check::finish();
+}

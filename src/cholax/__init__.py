@@ -1,0 +1,36 @@
+"""Differentiable sparse linear algebra and sparse differentiation for JAX."""
+
+from cholax import csc as csc
+from cholax import primitives as primitives
+from cholax import testing as testing
+from cholax._core import errors as errors
+from cholax._native import target_names as export_targets
+from cholax.linalg import SparseMatrix as SparseMatrix
+from cholax.linalg import block as block
+from cholax.linalg import block_diag as block_diag
+from cholax.linalg import congruence as congruence
+from cholax.linalg import diags as diags
+from cholax.linalg import eye as eye
+from cholax.linalg import from_bcoo as from_bcoo
+from cholax.linalg import from_coo as from_coo
+from cholax.linalg import from_dense as from_dense
+from cholax.linalg import from_matrix_market as from_matrix_market
+from cholax.linalg import from_scipy as from_scipy
+from cholax.linalg import hstack as hstack
+from cholax.linalg import kron as kron
+from cholax.linalg import quadratic_form as quadratic_form
+from cholax.linalg import trace_product as trace_product
+from cholax.linalg import tril as tril
+from cholax.linalg import vstack as vstack
+from cholax.linalg.cholesky import Factor as Factor
+from cholax.linalg.cholesky import checked as checked
+from cholax.linalg.cholesky import cholesky as cholesky
+from cholax.linalg.cholesky import inverse_diagonal as inverse_diagonal
+from cholax.linalg.cholesky import log_det as log_det
+from cholax.linalg.cholesky import selected_inverse as selected_inverse
+from cholax.linalg.cholesky import solve as solve
+from cholax.patterns import Pattern as Pattern
+from cholax.symbolic import Plan as Plan
+from cholax.symbolic import analyse as analyse
+
+__version__ = "0.1.0"

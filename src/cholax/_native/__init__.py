@@ -1,0 +1,73 @@
+"""Loads the compiled kernels and hands them to XLA.
+
+`lib()` is the extension module. `register()` makes its handlers known to XLA's CPU backend; it runs
+when the first program is lowered, because registering before the backend exists would create it.
+"""
+
+import functools
+import threading
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.ffi
+
+_lock = threading.Lock()
+
+
+@functools.cache
+def lib() -> ModuleType:
+    """The extension module, with SciPy's BLAS routines handed to it."""
+    from scipy.linalg import cython_blas, cython_lapack
+
+    from cholax._native import _cholax
+
+    capsules = {}
+    for prefix in "sd":
+        for name in ("gemm", "symm", "syrk", "syr2k", "trsm"):
+            capsules[prefix + name] = cython_blas.__pyx_capi__[prefix + name]
+        capsules[prefix + "potrf"] = cython_lapack.__pyx_capi__[prefix + "potrf"]
+    _cholax.set_blas(capsules)
+    return _cholax
+
+
+def target_name(kernel: str, *, dynamic: bool = False) -> str:
+    """The name under which XLA knows a kernel."""
+    return f"cholax_{kernel}_dynamic" if dynamic else f"cholax_{kernel}"
+
+
+@functools.cache
+def _register_once() -> None:
+    module = lib()
+    jax.local_devices(backend="cpu")  # the CPU backend must exist before types are registered
+    jax.ffi.register_ffi_type("cholax_structure", module.state_type(), platform="cpu")
+    for name, (execute, dynamic) in module.handlers().items():
+        stages = {"instantiate": module.instantiate_handler(), "execute": execute}
+        jax.ffi.register_ffi_target(target_name(name), stages, platform="cpu")
+        if dynamic is not None:
+            jax.ffi.register_ffi_target(
+                target_name(name, dynamic=True), dynamic, platform="cpu"
+            )
+    for name, execute in module.index_handlers().items():
+        jax.ffi.register_ffi_target(target_name(name), execute, platform="cpu")
+
+
+def register() -> None:
+    """Register every kernel with XLA's CPU backend; later calls do nothing."""
+    with _lock:
+        _register_once()
+
+
+def target_names() -> list[str]:
+    """Every custom-call target cholax may put into a program, for `jax.export`."""
+    names = []
+    for name, (_, dynamic) in lib().handlers().items():
+        names.append(target_name(name))
+        if dynamic is not None:
+            names.append(target_name(name, dynamic=True))
+    return [*names, *(target_name(name) for name in lib().index_handlers())]
+
+
+def call_counts() -> dict[str, int]:
+    """How often each kernel has run in this process."""
+    return dict[str, Any](lib().call_counts())

@@ -1,0 +1,83 @@
+"""`python -m cholax.demo`: the demo from data to verdict."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from cholax.demo import comparison, figure, inference, report
+from cholax.demo.data import Counties, north_carolina, reference
+from cholax.demo.fill import Fill, fill
+from cholax.demo.model import Bym2
+
+FIGURE_NAME = "cholax_demo.png"
+_START = np.zeros(2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The demo's options, for its own parser and for `cholax demo`."""
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help=f"folder for {FIGURE_NAME} (default: the current one)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="leave out the optimiser's steps")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(prog="python -m cholax.demo", description=__doc__)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    return run(options.output, quiet=options.quiet)
+
+
+def run(output: Path, *, quiet: bool = False) -> int:
+    """Fit, print, draw, compare. Returns 0 if all reference values are reproduced, else 1."""
+    jax.config.update("jax_enable_x64", True)
+    begin = time.perf_counter()
+    data, expected = north_carolina(), reference()
+    model = Bym2(data)
+    filled = fill(model, _START)
+    print(report.introduction(data, filled))
+
+    if not quiet:
+        print("\nPosterior mode of (log sigma, logit phi)\n  step   -log posterior    |gradient|")
+    mode = inference.fit(model, _START, _silent if quiet else _print_step)
+    integrated = inference.integrate(model)
+    print()
+    print(report.estimates(mode, integrated, expected), end="\n\n")
+    print(report.extremes(data, integrated), end="\n\n")
+    print(_draw(data, integrated, filled, output), end="\n\n")
+
+    rows = comparison.compare(model, mode, integrated, expected)
+    print(comparison.table(rows))
+    print(f"Finished in {time.perf_counter() - begin:.1f} s")
+    return 0 if all(row.agrees for row in rows) else 1
+
+
+def _draw(data: Counties, integrated: inference.Integrated, filled: Fill, folder: Path) -> str:
+    if find_spec("matplotlib") is None:
+        return "No figure: Matplotlib is not installed (pip install matplotlib)."
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.draw(data, integrated, filled, folder / FIGURE_NAME)
+    return f"Figure written to {folder / FIGURE_NAME}"
+
+
+def _print_step(step: int, objective: float, gradient_norm: float) -> None:
+    print(f"  {step:>4}{objective:>17.9f}{gradient_norm:>14.3e}", flush=True)
+
+
+def _silent(step: int, objective: float, gradient_norm: float) -> None:
+    del step, objective, gradient_norm
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Checks on what meets a sparse matrix: scalars, vectors, static indices, foreign types."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from cholax._core.dtypes import check_values
+from cholax._core.errors import DtypeError, PatternError, ShapeError, UnsupportedError
+from cholax.patterns.pattern import check_static
+
+
+def is_scalar(x: Any) -> bool:
+    """A number or an array of rank 0, traced or not."""
+    return isinstance(x, int | float | complex | np.generic) or (
+        isinstance(x, np.ndarray | jax.Array) and x.ndim == 0
+    )
+
+
+def is_dense(x: Any) -> bool:
+    """An array or what NumPy reads as one."""
+    return isinstance(x, np.ndarray | jax.Array | list | tuple)
+
+
+def is_foreign_sparse(x: Any) -> bool:
+    """A sparse matrix of SciPy, of jax.experimental.sparse or alike."""
+    return hasattr(x, "todense") or hasattr(x, "to_scipy_sparse")
+
+
+def refuse_foreign(x: Any, where: str) -> None:
+    """Raise `UnsupportedError` for a sparse matrix of another library."""
+    if is_foreign_sparse(x):
+        raise UnsupportedError(
+            f"{where}: need a cholax SparseMatrix, got {type(x).__module__}.{type(x).__name__}. "
+            "Convert it with cx.from_scipy or cx.from_bcoo."
+        )
+
+
+def refuse(x: Any, where: str, remedy: str) -> Any:
+    """Raise for a known type that `where` does not take, else return NotImplemented for Python."""
+    refuse_foreign(x, where)
+    known = is_scalar(x) or is_dense(x) or hasattr(x, "pattern")
+    if known:
+        kind = "a scalar" if is_scalar(x) else f"an object of type {type(x).__name__}"
+        raise UnsupportedError(f"{where}: not defined for a SparseMatrix and {kind}. {remedy}")
+    return NotImplemented
+
+
+def scalar(x: Any, dtype: np.dtype, where: str) -> jax.Array:
+    """Return a scalar in `dtype`: Python numbers are weak, integers convert, other floats raise."""
+    if isinstance(x, int | float) and not isinstance(x, np.generic):
+        return jnp.asarray(x, dtype)
+    weak = getattr(x, "weak_type", False)
+    kind = np.dtype(getattr(x, "dtype", complex)).kind
+    if not (kind in "iu" or (weak and kind == "f")) and x_dtype(x) != dtype:
+        raise DtypeError(
+            f"{where}: the scalar and the matrix must have one dtype, got {x_dtype(x)} and "
+            f"{dtype}. Pass a Python number, or convert one of them with .astype()."
+        )
+    return jnp.asarray(x).astype(dtype)
+
+
+def x_dtype(x: Any) -> np.dtype:
+    """Dtype of an array or Python scalar."""
+    return np.dtype(x.dtype) if hasattr(x, "dtype") else np.asarray(x).dtype
+
+
+def same_dtype(x: Any, dtype: np.dtype, where: str) -> jax.Array:
+    """Return `x` as an array of the matrix's dtype, or raise `DtypeError`."""
+    array = check_values(x, where)
+    if array.dtype != dtype:
+        raise DtypeError(
+            f"{where}: the array and the matrix must have one dtype, got {array.dtype} and "
+            f"{dtype}. Convert one of them with .astype()."
+        )
+    return array
+
+
+def unbatched(values: Any, where: str) -> jax.Array:
+    """Return the values of one matrix; raise `ShapeError` for the stack that vmap returns."""
+    if jnp.ndim(values) != 1:
+        raise ShapeError(
+            f"{where}: need the values of one matrix, got a stack of shape {values.shape}. "
+            "Use jax.vmap over the stacked SparseMatrix."
+        )
+    return values
+
+
+def vector(x: Any, length: int, dtype: np.dtype, where: str) -> jax.Array:
+    """Return `x` as an array of shape `(length,)` and the matrix's dtype, or raise."""
+    refuse_foreign(x, where)
+    array = same_dtype(x, dtype, where)
+    if array.shape != (length,):
+        raise ShapeError(
+            f"{where}: need a vector of shape ({length},), got {array.shape}. "
+            "Use jax.vmap over a stack of vectors."
+        )
+    return array
+
+
+def static_index(index: Any, size: int, where: str) -> tuple[np.ndarray, bool]:
+    """Turn an integer, slice, index array or mask into int32 indices; was it an integer?"""
+    if isinstance(index, slice):
+        for bound in (index.start, index.stop, index.step):
+            if bound is not None:
+                check_static(bound, where)
+        return np.arange(*index.indices(size), dtype=np.int32), False
+    if isinstance(index, list | tuple | range):
+        index = np.asarray(index)
+    if getattr(index, "dtype", None) == np.bool_ and not isinstance(index, Tracer):
+        index = _from_mask(np.asarray(index), size, where)
+    array = check_static(_whole(index, where), where)
+    if array.ndim > 1:
+        raise PatternError(
+            f"{where}: an index must be an integer, a slice or a vector, got shape {array.shape}. "
+            "A[rows, columns] takes every listed row by every listed column."
+        )
+    outside = np.flatnonzero((array < -size) | (array >= size))
+    if outside.size:
+        raise PatternError(
+            f"{where}: index {np.ravel(array)[outside[0]]} is out of range for size {size}. "
+            f"Valid ones run from {-size} to {size - 1}."
+        )
+    positive = np.where(array < 0, array + size, array).astype(np.int32)
+    return np.atleast_1d(positive), array.ndim == 0
+
+
+def _from_mask(mask: np.ndarray, size: int, where: str) -> np.ndarray:
+    if mask.shape != (size,):
+        raise PatternError(
+            f"{where}: a mask must have shape ({size},), got {mask.shape}. "
+            "Or pass the indices themselves, numpy.flatnonzero(mask)."
+        )
+    return np.flatnonzero(mask)
+
+
+def _whole(index: Any, where: str) -> Any:
+    # Arrays go through; anything else must be a whole number: None and Ellipsis are not.
+    if hasattr(index, "dtype"):
+        return index
+    try:
+        return operator.index(index)
+    except TypeError:
+        raise PatternError(
+            f"{where}: need integers, slices or index arrays, got {index!r}. "
+            "Write A[rows, columns] with : for all of them."
+        ) from None

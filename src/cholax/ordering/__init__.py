@@ -1,0 +1,69 @@
+"""Fill-reducing orderings, one strategy per file, and `resolve`, which finds a strategy by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cholax.ordering._base import Ordering as Ordering
+from cholax.ordering._base import OrderingError as OrderingError
+from cholax.ordering.amd import AMD as AMD
+from cholax.ordering.auto import Auto as Auto
+from cholax.ordering.given import Given as Given
+from cholax.ordering.natural import Natural as Natural
+from cholax.ordering.nested_dissection import NestedDissection as NestedDissection
+from cholax.ordering.rcm import RCM as RCM
+
+STRATEGIES: dict[str, Callable[[], Ordering]] = {
+    "auto": Auto,
+    "amd": AMD,
+    "nested_dissection": NestedDissection,
+    "rcm": RCM,
+    "natural": Natural,
+}
+
+
+def resolve(ordering: Any) -> Ordering:
+    """Return the strategy meant by a name, a permutation or a strategy.
+
+    Args:
+        ordering: one of the names in `STRATEGIES`, an `Ordering`, or a permutation whose entry i is
+            the old index that moves to place i.
+
+    Raises:
+        OrderingError: an unknown name, or an array that is not a permutation; the message says why.
+
+    Example:
+        >>> from cholax.ordering import resolve
+        >>> resolve("amd")
+        AMD()
+    """
+    if isinstance(ordering, Ordering):
+        return ordering
+    if isinstance(ordering, str):
+        if ordering not in STRATEGIES:
+            names = ", ".join(f'"{name}"' for name in STRATEGIES)
+            raise OrderingError(
+                f'ordering: need one of {names} or a permutation, got "{ordering}".'
+            )
+        return STRATEGIES[ordering]()
+    if ordering is None or callable(ordering) or np.ndim(ordering) == 0:
+        raise OrderingError(
+            f"ordering: need a name, a permutation or a strategy object, got {ordering!r}. "
+            'Leave it out for "auto".'
+        )
+    return Given(ordering)
+
+
+__all__ = [
+    "AMD",
+    "RCM",
+    "STRATEGIES",
+    "Auto",
+    "Given",
+    "Natural",
+    "NestedDissection",
+    "Ordering",
+    "OrderingError",
+    "resolve",
+]

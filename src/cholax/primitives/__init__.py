@@ -1,0 +1,87 @@
+"""The closed set of primitives: every derivative of every member is made of members.
+
+| primitive                     | is                                             |
+|-------------------------------|------------------------------------------------|
+| `cholesky`                    | L Lᵀ = P A Pᵀ, with a status                    |
+| `cholesky_tangent`            | C(L)[W], forward derivative of Cholesky         |
+| `cholesky_cotangent`          | Ct(L)[X] = C(L)ᵀ X, reverse derivative          |
+| `symmetric_product`           | S(L)[X] = lower(X Lᵀ + L Xᵀ)                    |
+| `symmetric_product_transpose` | T(L)[W] = (W + Wᵀ) L                            |
+| `selected_inverse`            | w∘A⁻¹ on the filled pattern (Takahashi)         |
+| `log_determinant`             | log|A|                                          |
+| `solve`                       | A⁻¹ b                                           |
+| `triangular_solve`            | L⁻¹ b, L⁻ᵀ b                                    |
+| `factor_matvec`, `factor_outer` | L x, Lᵀ x; lower(u vᵀ) on the filled pattern  |
+| `permute`                     | P x, Pᵀ x                                       |
+| `gather`, `scatter`           | entries between value vectors                   |
+| `contract`                    | bilinear sums over entries                      |
+| `matvec`, `outer_on_pattern`  | A x; x yᵀ on A's pattern                        |
+"""
+
+from cholax.primitives._define import Definition, Kind, Operand, registry, use_specification
+from cholax.primitives._dynamic import locate, symbolic
+from cholax.primitives._maps import diagonal_map, value_map
+from cholax.primitives._structures import (
+    DynamicEntryMap,
+    DynamicPlan,
+    EntryMap,
+    Ref,
+    Triples,
+    csc_of,
+)
+from cholax.primitives.cholesky import cholesky
+from cholax.primitives.cholesky_tangent import cholesky_cotangent, cholesky_tangent
+from cholax.primitives.entries import contract, gather, scatter
+from cholax.primitives.log_determinant import log_determinant
+from cholax.primitives.matvec import matvec as _matvec
+from cholax.primitives.matvec import outer_on_pattern
+from cholax.primitives.selected_inverse import selected_inverse
+from cholax.primitives.solve import solve
+from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
+from cholax.primitives.triangular_solve import (
+    factor_matvec,
+    factor_outer,
+    permute,
+    triangular_solve,
+)
+
+
+def matvec(structure, values, x, transpose=False):  # noqa: ANN001, ANN201
+    """A x, or Aᵀ x: `x` of shape (columns, k) or (rows, k)."""
+    return _matvec(structure, values, x, transpose=transpose)
+
+
+__all__ = [
+    "Definition",
+    "DynamicEntryMap",
+    "DynamicPlan",
+    "EntryMap",
+    "Kind",
+    "Operand",
+    "Ref",
+    "Triples",
+    "cholesky",
+    "cholesky_cotangent",
+    "cholesky_tangent",
+    "contract",
+    "csc_of",
+    "diagonal_map",
+    "factor_matvec",
+    "factor_outer",
+    "gather",
+    "locate",
+    "log_determinant",
+    "matvec",
+    "outer_on_pattern",
+    "permute",
+    "registry",
+    "scatter",
+    "selected_inverse",
+    "solve",
+    "symbolic",
+    "symmetric_product",
+    "symmetric_product_transpose",
+    "triangular_solve",
+    "use_specification",
+    "value_map",
+]

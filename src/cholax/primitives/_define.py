@@ -1,0 +1,297 @@
+"""The factory that turns a declaration into a JAX primitive.
+
+A declaration names the operands and their kinds, the result shapes, the derivative rules and a dense
+specification; `define` makes from it abstract evaluation, jvp, transpose, batching and lowering.
+This is the only file that touches JAX's primitive machinery.
+
+Batching: every operand has core dimensions (its `rank`), preceded by batch dimensions or by none
+("shared"); all batched operands of one call agree on them. A shared operand is never copied.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cholax import _native
+from cholax._core.errors import ShapeError, UnsupportedError
+from cholax._core.jax_compat import Primitive, ad, batching, mlir, unify_varying_axes, user_context
+from cholax.primitives._structures import Ref, as_ref, flat_attribute, structure_attributes
+
+_backend = user_context("auto")
+
+
+def use_specification() -> Any:
+    """Context in which primitives run their dense `jax.numpy` specification, on every platform."""
+    return _backend("specification")
+
+
+class Kind(enum.Enum):
+    """What an operand means to the transforms."""
+
+    CACHE = "cache"
+    """A factor of some values: its tangent is counted through those values, so it is dropped here."""
+    LINEAR = "linear"
+    """The result is linear in it: the tangent rule is the operation itself; has a transpose rule."""
+    SMOOTH = "smooth"
+    """Differentiable, with a tangent rule of its own."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand: its name, kind, and number of dimensions without batch."""
+
+    name: str
+    kind: Kind
+    rank: int
+    native: bool = True
+    """Whether the kernel needs it (some operands exist for their derivative only)."""
+
+
+class Rule(Protocol):
+    """A tangent rule: `rule(ref, tangent, operands, results, **params)` -> tangents of the results."""
+
+    def __call__(
+        self, ref: Ref, tangent: Any, operands: Sequence[Any], results: Sequence[Any], **params: Any
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A primitive as declared; calling it binds it."""
+
+    name: str
+    operands: tuple[Operand, ...]
+    results: Callable[..., Sequence[tuple[tuple[int, ...], Any]]]
+    specification: Callable[..., Any]
+    tangents: dict[str, Rule] = field(default_factory=dict)
+    transposes: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    params: tuple[str, ...] = ()
+    primitive: Primitive = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "primitive", _make_primitive(self))
+
+    def __call__(self, structure: Any, *operands: Any, **params: Any) -> Any:
+        """Bind the primitive; one result comes back bare, several as a list."""
+        ref = as_ref(structure)
+        arrays = unify_varying_axes([*ref.operands, *operands])
+        results = self.primitive.bind(
+            *arrays, static=ref.static, backend=_backend.value, **params
+        )
+        return results[0] if len(results) == 1 else results
+
+
+registry: dict[str, Definition] = {}
+
+
+def define(name: str, **declaration: Any) -> Definition:
+    """Declare a primitive and enter it into the registry the contract tests iterate."""
+    definition = Definition(name=name, **declaration)
+    registry[name] = definition
+    return definition
+
+
+def _make_primitive(d: Definition) -> Primitive:
+    primitive = Primitive(f"cholax_{d.name}")
+    primitive.multiple_results = True
+    primitive.def_abstract_eval(partial(_abstract_eval, d))
+    static_names = ("static", "backend", *d.params)
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=static_names))
+    ad.primitive_jvps[primitive] = partial(_jvp, d)
+    if any(op.kind is Kind.LINEAR for op in d.operands):
+        ad.primitive_transposes[primitive] = partial(_transpose, d)
+    batching.primitive_batchers[primitive] = partial(_batch, d)
+    mlir.register_lowering(primitive, partial(_lower_specification, d))
+    mlir.register_lowering(primitive, partial(_lower_native, d), platform="cpu")
+    return primitive
+
+
+# --- shapes ---------------------------------------------------------------------------------------
+
+
+def _split(d: Definition, static: Any, args: Sequence[Any]) -> tuple[Ref, Sequence[Any]]:
+    """Separate the leading structure operands from the declared ones."""
+    count = len(args) - len(d.operands)
+    return Ref(static, tuple(args[:count])), args[count:]
+
+
+def _batch_shape(op: Operand, shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(shape[: len(shape) - op.rank])
+
+
+def _abstract_eval(d: Definition, *avals: Any, static: Any, backend: str, **params: Any) -> Any:
+    ref, operands = _split(d, static, avals)
+    batch: tuple[int, ...] = ()
+    cores = []
+    for op, aval in zip(d.operands, operands, strict=True):
+        shape = _batch_shape(op, aval.shape)
+        if shape and batch and shape != batch:
+            raise ShapeError(f"{d.name}: batch shapes must agree, got {batch} and {shape}.")
+        batch = batch or shape
+        cores.append(tuple(aval.shape[len(shape) :]))
+    like = operands[0]
+    return [
+        like.update(shape=batch + shape, dtype=np.dtype(dtype or like.dtype), weak_type=False)
+        for shape, dtype in d.results(ref.static, *cores, **params)
+    ]
+
+
+# --- derivatives ----------------------------------------------------------------------------------
+
+
+def _jvp(
+    d: Definition, primals: Any, tangents: Any, *, static: Any, backend: str, **params: Any
+) -> Any:
+    ref, operands = _split(d, static, primals)
+    bind = partial(d.primitive.bind, *ref.operands, static=static, backend=backend, **params)
+    results = bind(*operands)
+    totals: list[Any] = [None] * len(results)
+    for i, op in enumerate(d.operands):
+        tangent = tangents[len(ref.operands) + i]
+        if type(tangent) is ad.Zero or op.kind is Kind.CACHE:
+            continue
+        if op.kind is Kind.LINEAR:
+            parts = bind(*operands[:i], tangent, *operands[i + 1 :])
+        else:
+            parts = d.tangents[op.name](ref, tangent, operands, results, **params)
+            parts = list(parts) if isinstance(parts, (list, tuple)) else [parts]
+        for k, part in enumerate(parts):
+            if part is not None:
+                part = jnp.broadcast_to(part, results[k].shape)
+                totals[k] = part if totals[k] is None else totals[k] + part
+    zeros = [
+        ad.Zero(jax.typeof(r).to_tangent_aval()) if total is None else total
+        for r, total in zip(results, totals, strict=True)
+    ]
+    return results, zeros
+
+
+def _transpose(
+    d: Definition, cotangents: Any, *args: Any, static: Any, backend: str, **params: Any
+) -> Any:
+    ref, operands = _split(d, static, args)
+    out: list[Any] = [None] * len(args)
+    (cotangent,) = cotangents
+    for i, op in enumerate(d.operands):
+        operand = operands[i]
+        if not ad.is_undefined_primal(operand):
+            continue
+        position = len(ref.operands) + i
+        if type(cotangent) is ad.Zero:
+            out[position] = ad.Zero(operand.aval)
+            continue
+        others = [x for k, x in enumerate(operands) if k != i]
+        other_operands = [o for k, o in enumerate(d.operands) if k != i]
+        if operand.aval.ndim == op.rank:
+            cotangent, others = _fold_batch(other_operands, cotangent, others)
+        result = d.transposes[op.name](ref, cotangent, *others, **params)
+        surplus = result.ndim - operand.aval.ndim  # the operand was shared over the batch
+        out[position] = result.sum(axis=tuple(range(surplus))) if surplus else result
+    return out
+
+
+def _fold_batch(ops: Sequence[Operand], cotangent: Any, others: list[Any]) -> Any:
+    """Turn a batch that will be summed into extra columns, where every array has columns.
+
+    Σ_b of an outer product over a batch is one outer product with more columns: this avoids one
+    factor-sized result per batch member.
+    """
+    depths = {x.ndim - op.rank for op, x in zip(ops, others, strict=True)}
+    foldable = len(depths) == 1 and depths != {0} and all(op.rank == 2 for op in ops)
+    if not foldable or cotangent.ndim - depths.pop() != 2:
+        return cotangent, others
+
+    def columns(x: Any) -> Any:
+        x = x.reshape(-1, *x.shape[-2:])
+        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
+
+    return columns(cotangent), [columns(x) for x in others]
+
+
+# --- batching -------------------------------------------------------------------------------------
+
+
+def _batch(
+    d: Definition, args: Any, dims: Any, *, static: Any, backend: str, **params: Any
+) -> Any:
+    ref, operands = _split(d, static, args)
+    count = len(ref.operands)
+    if any(dim is not None for dim in dims[:count]):
+        raise UnsupportedError(
+            f"{d.name}: vmap over index arrays is not supported (every batch member must have one "
+            "pattern). Pass in_axes=None for them and map over the values only."
+        )
+    dims = dims[count:]
+    size = next(x.shape[i] for x, i in zip(operands, dims, strict=True) if i is not None)
+    old: tuple[int, ...] = ()
+    for op, x, dim in zip(d.operands, operands, dims, strict=True):
+        shape = x.shape if dim is None else x.shape[:dim] + x.shape[dim + 1 :]
+        old = old or _batch_shape(op, shape)
+    moved = [
+        _add_batch_dimension(op, x, dim, size, old)
+        for op, x, dim in zip(d.operands, operands, dims, strict=True)
+    ]
+    results = d.primitive.bind(*ref.operands, *moved, static=static, backend=backend, **params)
+    return results, [0] * len(results)
+
+
+def _add_batch_dimension(op: Operand, x: Any, dim: int | None, size: int, old: Any) -> Any:
+    """Bring `x` to batch shape (size, *old), or leave it shared where no batch touches it."""
+    if dim is None:
+        if x.ndim == op.rank:
+            return x
+        return jnp.broadcast_to(x, (size, *x.shape))
+    x = jnp.moveaxis(x, dim, 0)
+    if x.ndim == op.rank + 1 and old:
+        x = x.reshape(size, *([1] * len(old)), *x.shape[1:])
+        x = jnp.broadcast_to(x, (size, *old, *x.shape[1 + len(old) :]))
+    return x
+
+
+# --- lowering -------------------------------------------------------------------------------------
+
+
+def _lower_specification(d: Definition, ctx: Any, *args: Any, static: Any, **params: Any) -> Any:
+    params.pop("backend")
+
+    def run(*arrays: Any) -> Any:
+        ref, operands = _split(d, static, arrays)
+        if ref.operands:
+            raise UnsupportedError(
+                f"{d.name}: traced index arrays need the native CPU kernels; on other platforms "
+                "pass concrete index arrays."
+            )
+        batched = [x.ndim > op.rank for op, x in zip(d.operands, operands, strict=True)]
+        call = partial(d.specification, static, **params)
+        depth = max(x.ndim - op.rank for op, x in zip(d.operands, operands, strict=True))
+        for _ in range(depth):
+            call = jax.vmap(call, in_axes=tuple(0 if b else None for b in batched))
+        results = call(*operands)
+        return list(results) if isinstance(results, (list, tuple)) else [results]
+
+    return mlir.lower_fun(run, multiple_results=True)(ctx, *args)
+
+
+def _lower_native(
+    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, **params: Any
+) -> Any:
+    if backend == "specification":
+        return _lower_specification(d, ctx, *args, static=static, backend=backend, **params)
+    _native.register()
+    count = len(args) - len(d.operands)
+    kept = [*range(count), *(count + i for i, op in enumerate(d.operands) if op.native)]
+    portable = ctx.module_context.lowering_parameters.for_export
+    config = structure_attributes(static, portable=portable) | {
+        "flag" if isinstance(value, bool) else name: flat_attribute(value)
+        for name, value in params.items()
+    }
+    target = _native.target_name(d.name, dynamic=count > 0)
+    rule = jax.ffi.ffi_lowering(target, backend_config=config)
+    ctx = ctx.replace(avals_in=[ctx.avals_in[i] for i in kept])
+    return rule(ctx, *(args[i] for i in kept))

@@ -1,0 +1,66 @@
+"""A x for values on a pattern (half-stored where symmetric), and its transpose in the values.
+
+`matvec`: Y = A X or Aᵀ X, X of shape (columns, k);  `outer_on_pattern`: Σ_c x_ic y_jc on the pattern,
+both mirror entries summed where the pattern is symmetric.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._structures import Csc
+
+
+def _dense(csc: Csc, values: Any) -> Any:
+    pattern = csc.pattern
+    lower = jnp.zeros(pattern.shape, values.dtype).at[pattern.rows, pattern.columns].add(values)
+    return lower + jnp.tril(lower, -1).T if pattern.symmetric else lower
+
+
+def _matvec_specification(csc: Csc, values: Any, x: Any, *, transpose: bool) -> Any:
+    matrix = _dense(csc, values)
+    return (matrix.T if transpose else matrix) @ x
+
+
+def _outer_specification(csc: Csc, x: Any, y: Any) -> Any:
+    pattern = csc.pattern
+    product = x @ y.T
+    values = product[pattern.rows, pattern.columns]
+    if pattern.symmetric:
+        mirrored = product[pattern.columns, pattern.rows]
+        values = values + jnp.where(pattern.rows == pattern.columns, 0, mirrored)
+    return values
+
+
+def _matvec_results(csc: Any, values: Any, x: Any, *, transpose: bool) -> Any:
+    rows, columns = csc.shape
+    return [((columns if transpose else rows, x[1]), None)]
+
+
+matvec = define(
+    "matvec",
+    operands=(Operand("values", Kind.LINEAR, 1), Operand("x", Kind.LINEAR, 2)),
+    results=_matvec_results,
+    transposes={
+        "values": lambda ref, ct, x, *, transpose: (
+            outer_on_pattern(ref, x, ct) if transpose else outer_on_pattern(ref, ct, x)
+        ),
+        "x": lambda ref, ct, values, *, transpose: matvec(
+            ref, values, ct, transpose=not transpose
+        ),
+    },
+    specification=_matvec_specification,
+    params=("transpose",),
+)
+
+outer_on_pattern = define(
+    "outer_on_pattern",
+    operands=(Operand("x", Kind.LINEAR, 2), Operand("y", Kind.LINEAR, 2)),
+    results=lambda csc, x, y: [((csc.nnz,), None)],
+    transposes={
+        "x": lambda ref, ct, y: matvec(ref, ct, y, transpose=False),
+        "y": lambda ref, ct, x: matvec(ref, ct, x, transpose=True),
+    },
+    specification=_outer_specification,
+)

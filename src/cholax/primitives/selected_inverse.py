@@ -1,0 +1,42 @@
+"""Selected inverse in weighted form: Y = w∘Z, Z = A⁻¹ on the filled pattern, w = 1 on the diagonal
+and 2 off it. Y is the gradient of log|A| on that pattern: Y = Ct(L)[2 / L_ii on the diagonal].
+
+Differentiating this: dY = Ct(L)[−2 dL_ii / L_ii² on the diagonal − T(dL)[Y]].
+Literature: Takahashi, Fagan & Chin (1973); Rue & Martino (2007).
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from cholax.primitives import _specification as dense
+from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._maps import diagonal_map
+from cholax.primitives.cholesky_tangent import cholesky_cotangent
+from cholax.primitives.entries import gather, scatter
+from cholax.primitives.symmetric_product import symmetric_product_transpose
+from cholax.symbolic import Plan
+
+
+def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
+    (factor,), (y,) = operands, results
+    on_diagonal = diagonal_map(ref)
+    diagonal = gather(on_diagonal, factor)
+    change = -2 * gather(on_diagonal, tangent) / diagonal**2
+    source = scatter(on_diagonal, change) - symmetric_product_transpose(ref, tangent, y)
+    return cholesky_cotangent(ref, factor, source)
+
+
+def _specification(plan: Plan, factor: Any) -> Any:
+    inverse = dense.lower_inverse(dense.to_dense(plan, factor))
+    z = inverse.T @ inverse
+    return dense.from_dense(plan, jnp.tril(z) + jnp.tril(z, -1))
+
+
+selected_inverse = define(
+    "selected_inverse",
+    operands=(Operand("factor", Kind.SMOOTH, 1),),
+    results=lambda plan, factor: [((plan.size,), None)],
+    tangents={"factor": _tangent},
+    specification=_specification,
+)

@@ -1,0 +1,38 @@
+"""x = A⁻¹ b.   dx = A⁻¹ (db − dA x); the transpose in b is the same operation.
+
+The factor is a cache: its tangent is counted through the values.
+"""
+
+from typing import Any
+
+from cholax.primitives import _specification as dense
+from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._maps import matrix_pattern
+from cholax.primitives.matvec import matvec
+from cholax.symbolic import Plan
+
+
+def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
+    values, factor, _ = operands
+    product = matvec(matrix_pattern(ref), tangent, results[0], transpose=False)
+    return -solve(ref, values, factor, product)
+
+
+def _specification(plan: Plan, values: Any, factor: Any, b: Any) -> Any:
+    del values
+    inverse = dense.lower_inverse(dense.to_dense(plan, factor))
+    return (inverse.T @ (inverse @ b[plan.perm]))[plan.iperm]
+
+
+solve = define(
+    "solve",
+    operands=(
+        Operand("values", Kind.SMOOTH, 1, native=False),
+        Operand("factor", Kind.CACHE, 1),
+        Operand("b", Kind.LINEAR, 2),
+    ),
+    results=lambda plan, values, factor, b: [(b, None)],
+    tangents={"values": _tangent},
+    transposes={"b": lambda ref, ct, values, factor: solve(ref, values, factor, ct)},
+    specification=_specification,
+)

@@ -1,0 +1,194 @@
+"""The demo reproduces the reference case, agrees with a dense twin, and runs as a command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import cholax as cx
+from cholax.demo import figure
+from cholax.demo.__main__ import FIGURE_NAME
+from cholax.demo.data import Counties, north_carolina
+from cholax.demo.fill import fill
+from cholax.demo.inference import fit, integrate
+from cholax.demo.intrinsic import laplacian
+from cholax.demo.model import Bym2
+from cholax.demo.plane import PlaneFactor
+from tests.demo.dense_bym2 import DenseBym2
+
+# The case states 1e-11 between its own two derivations and prints 15 digits.
+TOL_VALUE = 1e-9
+TOL_GRADIENT = 1e-7
+TOL_HESSIAN = 1e-6
+EXPECTED = json.loads((Path(__file__).parent / "nc_sids_expected.json").read_text("utf-8"))
+POINTS = [pytest.param(point, id=str(point["par"])) for point in EXPECTED["laplace"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _float64():
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture(scope="module")
+def counties() -> Counties:
+    return north_carolina()
+
+
+@pytest.fixture(scope="module")
+def model(_float64: None, counties: Counties) -> Bym2:
+    return Bym2(counties)
+
+
+@pytest.fixture(scope="module")
+def twin(counties: Counties) -> DenseBym2:
+    return DenseBym2(counties.counts, counties.expected, counties.covariate, counties.edges)
+
+
+@pytest.fixture(scope="module")
+def value_and_gradient(model: Bym2):
+    return jax.jit(jax.value_and_grad(model.nll))
+
+
+@pytest.fixture(scope="module")
+def laplace(model: Bym2):
+    return jax.jit(model.laplace)
+
+
+def test_shipped_data_are_the_published_table(counties: Counties):
+    assert counties.size == 100
+    assert counties.edges.shape == (245, 2)
+    assert counties.counts.sum() == 667
+    assert_allclose(counties.expected.sum(), 667, rtol=1e-12)
+    assert_allclose([counties.covariate.mean(), counties.covariate.std(ddof=1)], [0, 1], atol=1e-12)
+
+
+def test_constants_of_the_intrinsic_prior_match_reference(model: Bym2):
+    assert_allclose(model.intrinsic.scale, EXPECTED["scale"], rtol=TOL_VALUE)
+    assert_allclose(model.intrinsic.gen_logdet, EXPECTED["gen_logdet"], rtol=TOL_VALUE)
+
+
+def test_laplacian_is_singular_along_ones(counties: Counties):
+    R = laplacian(counties.size, counties.edges)
+    assert_allclose(R @ np.ones(counties.size), 0.0, atol=0)
+    assert R.nnz == counties.size + 2 * len(counties.edges)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_marginal_likelihood_and_gradient_match_reference(point, value_and_gradient):
+    nll, gradient = value_and_gradient(jnp.asarray(point["par"], float))
+    assert_allclose(nll, point["nll_laplace"], rtol=TOL_VALUE)
+    assert_allclose(gradient, point["gradient"], rtol=0, atol=TOL_GRADIENT)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_conditional_moments_match_reference(point, model: Bym2, laplace):
+    par = jnp.asarray(point["par"], float)
+    given, z = laplace(par), model.mode(par)
+    J = model.design(par)
+    structured = J @ z.at[:2].set(0.0)
+    assert_allclose(model.log_prior(par), point["log_prior"], rtol=TOL_VALUE)
+    assert_allclose(given.beta_mean, point["beta_mode"], atol=TOL_VALUE)
+    assert_allclose(given.beta_variance, point["beta_condvar"], atol=TOL_VALUE)
+    assert_allclose(structured[:10], point["b_mode_first10"], atol=TOL_VALUE)
+    assert_allclose(given.eta_mean[:10], point["eta_mode_first10"], atol=TOL_VALUE)
+    assert_allclose(given.eta_variance[:10], point["eta_var_first10"], atol=TOL_VALUE)
+
+
+@pytest.mark.parametrize("par", [(-1.2, 0.7), (-4.0, -5.0), (0.3, 4.0)])
+def test_sparse_model_equals_dense_twin(par, twin: DenseBym2, laplace):
+    given = laplace(jnp.asarray(par))
+    mean, variance = twin.eta_moments(np.asarray(par))
+    assert_allclose(given.nll, twin.nll(np.asarray(par)), rtol=TOL_VALUE)
+    assert_allclose(given.eta_mean, mean, atol=TOL_VALUE)
+    assert_allclose(given.eta_variance, variance, atol=TOL_VALUE)
+
+
+def test_mode_lies_on_the_constraint_plane(model: Bym2):
+    z = model.mode(jnp.asarray([-1.0, 0.5]))
+    assert_allclose(model.normal @ z, 0.0, atol=1e-11)
+
+
+def test_hessian_of_the_likelihood_matches_differences_of_the_gradient(
+    model: Bym2, value_and_gradient
+):
+    par, h = np.array([-1.1, 0.4]), 1e-3
+    hessian = jax.jit(jax.hessian(model.nll))(par)
+
+    def gradient(shift: np.ndarray) -> np.ndarray:
+        return np.asarray(value_and_gradient(par + shift)[1])
+
+    for column, e in zip(np.asarray(hessian), h * np.eye(2), strict=True):
+        wide, narrow = gradient(2 * e) - gradient(-2 * e), gradient(e) - gradient(-e)
+        assert_allclose(column, (8 * narrow - wide) / (12 * h), atol=TOL_HESSIAN)
+
+
+def test_plane_factor_equals_explicit_basis():
+    rng = np.random.default_rng(3)
+    root = rng.normal(size=(6, 6))
+    H, normal = root @ root.T + 6 * np.eye(6), rng.normal(size=6)
+    basis = np.linalg.svd(normal[None])[2][1:].T
+    restricted = basis.T @ H @ basis
+    inverse = basis @ np.linalg.inv(restricted) @ basis.T
+    plane = PlaneFactor.of(cx.from_dense(H, symmetric=True), jnp.asarray(normal))
+    b = rng.normal(size=6)
+    assert_allclose(plane.log_det(), np.linalg.slogdet(restricted)[1], rtol=TOL_VALUE)
+    assert_allclose(plane.solve(jnp.asarray(b)), inverse @ b, atol=TOL_VALUE)
+    assert_allclose(plane.inverse_diagonal(), np.diag(inverse), atol=TOL_VALUE)
+
+
+def test_optimum_and_integrated_posterior_match_reference(model: Bym2, tmp_path: Path):
+    steps = []
+    mode = fit(model, np.zeros(2), lambda *step: steps.append(step))
+    expected = EXPECTED["mode"]
+    assert len(steps) < 20
+    assert steps[-1][2] < TOL_GRADIENT
+    assert_allclose(mode.par, expected["par"], atol=TOL_GRADIENT)
+    assert_allclose(mode.objective, expected["neg_log_post"], rtol=TOL_VALUE)
+    assert_allclose(mode.hessian, expected["hessian"], rtol=TOL_HESSIAN)
+
+    integrated, expected = integrate(model), EXPECTED["integrated"]
+    beta = np.array([integrated.moments["beta0"], integrated.moments["beta1"]])
+    assert_allclose(
+        integrated.log_marginal_likelihood, expected["log_marginal_likelihood"], rtol=TOL_VALUE
+    )
+    assert_allclose(beta[:, 0], expected["beta_mean"], atol=TOL_VALUE)
+    assert_allclose(beta[:, 1], expected["beta_sd"], atol=TOL_VALUE)
+    assert_allclose(integrated.eta[0][:10], expected["eta_mean_first10"], atol=TOL_VALUE)
+    assert_allclose(integrated.eta[1][:10], expected["eta_sd_first10"], atol=TOL_VALUE)
+
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "figure.png"
+    figure.draw(north_carolina(), integrated, fill(model, mode.par), path)
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert path.stat().st_size > 50_000
+
+
+def test_ordering_reduces_fill(model: Bym2):
+    filled = fill(model, np.array([-1.0, 0.0]))
+    assert filled.hessian.nnz <= filled.ordered.nnz < filled.natural.nnz
+
+
+@pytest.mark.parametrize("command", [["-m", "cholax.demo"], ["-m", "cholax.cli", "demo"]])
+def test_command_prints_progress_and_agrees_with_the_reference(command, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, *command, "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "-log posterior" in done.stdout
+    assert "DISAGREE" not in done.stdout
+    if "Matplotlib is not installed" not in done.stdout:
+        assert (tmp_path / FIGURE_NAME).stat().st_size > 50_000
