@@ -214,6 +214,13 @@ NB_MODULE(_cholax, m) {
   });
   m.def("analyse", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
         "postorder"_a, "supernodal"_a);
+  m.def(
+      "factor_cost",
+      [](Index n, const InIndices& indptr, const InIndices& indices, const InIndices& perm) {
+        const FactorCost cost = factor_cost(n, indptr.data(), indices.data(), perm.data());
+        return nb::make_tuple(cost.nnz, cost.flops);
+      },
+      "n"_a, "indptr"_a, "indices"_a, "perm"_a);
   m.def("plan_from_factor", &make_factor_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a);
   m.def("entry_map", &make_entry_map, "digest"_a, "size"_a, "positions"_a, "weights"_a.none());
   m.def("triples", &make_triples, "digest"_a, "sizes"_a, "left"_a, "right"_a, "out"_a);

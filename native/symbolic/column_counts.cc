@@ -24,9 +24,10 @@ std::vector<Index> first_descendants(const std::vector<Index>& parent,
 
 }  // namespace
 
-// The row subtree of i is the union of the paths from its leaves to i. Each leaf adds one to its own weight,
-// each least common ancestor of neighbouring leaves takes one off, the parent of i takes one off again;
-// summing weights over the subtree of j then counts the rows whose subtree contains j.
+// The row subtree of i is the union of the paths from its leaves to i. Each leaf adds one to its
+// own weight, each least common ancestor of neighbouring leaves takes one off, the parent of i
+// takes one off again; summing weights over the subtree of j then counts the rows whose subtree
+// contains j.
 std::vector<Index> column_counts(const Columns& a, const std::vector<Index>& parent,
                                  const std::vector<Index>& post) {
   const std::size_t n = parent.size();
@@ -37,7 +38,7 @@ std::vector<Index> column_counts(const Columns& a, const std::vector<Index>& par
   for (std::size_t k = 0; k < n; ++k) {
     const Index j = post[k];
     if (first[j] == static_cast<Index>(k)) ++weight[j];  // a leaf of the tree: its own diagonal
-    if (parent[j] != -1) --weight[parent[j]];  // row subtree j ends at j
+    if (parent[j] != -1) --weight[parent[j]];            // row subtree j ends at j
     for (Index p = a.ptr[j]; p < a.ptr[j + 1]; ++p) {
       const Index i = a.row[p];
       if (i == j || first[j] <= last_first[i]) continue;  // not a leaf of row subtree i

@@ -6,11 +6,13 @@
 
 namespace cholax {
 
-// parent[j] = min { i > j : L(i, j) != 0 }, -1 at roots. `rows` lists the lower triangle by rows (rows_of).
-// Liu 1986: row i is connected to the current roots of its columns, with path compression.
+// parent[j] = min { i > j : L(i, j) != 0 }, -1 at roots. `rows` lists the lower triangle by rows
+// (rows_of). Liu 1986: row i is connected to the current roots of its columns, with path
+// compression.
 std::vector<Index> elimination_tree(const Columns& rows);
 
-// The children of every node of a forest: those of p are child[ptr[p]] .. child[ptr[p+1]-1], increasing.
+// The children of every node of a forest: those of p are child[ptr[p]] .. child[ptr[p+1]-1],
+// increasing.
 struct Children {
   std::vector<Index> ptr;
   std::vector<Index> child;

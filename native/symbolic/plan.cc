@@ -11,6 +11,7 @@
 #include "etree.h"
 #include "plan_queries.h"
 #include "schedule.h"
+#include "twins.h"
 
 namespace cholax {
 namespace {
@@ -70,7 +71,8 @@ void reorder_nodes(std::vector<Index>& x, const std::vector<Index>& order) {
     if (v != -1) v = name[v];
 }
 
-// The elimination tree and column counts under plan.perm. With postorder, perm is postordered on the way.
+// The elimination tree and column counts under plan.perm. With postorder, perm is postordered on
+// the way.
 struct ColumnTree {
   std::vector<Index> parent, count;
 };
@@ -102,7 +104,8 @@ void begin(Plan& plan, Index n, const Index* indptr, const Index* indices, const
 }
 
 // Number the groups in schedule order and move the columns of each group together.
-void gather_groups(Plan& plan, Partition& groups, const Schedule& schedule) {
+void gather_groups(Plan& plan, Partition& groups) {
+  const Schedule schedule = postorder_schedule(groups.parent, groups.below);
   reorder(groups.width, schedule.order);
   reorder(groups.below, schedule.order);
   reorder_nodes(groups.parent, schedule.order);
@@ -112,39 +115,50 @@ void gather_groups(Plan& plan, Partition& groups, const Schedule& schedule) {
   std::vector<Index> perm(plan.n);
   for (Index j = 0; j < plan.n; ++j) perm[next[number[groups.group_of[j]]]++] = plan.perm[j];
   plan.perm.swap(perm);
+  plan.iperm = inverse(plan.perm);
 }
 
 // Panels, sizes and prefix sums from the widths and below counts of consecutive groups.
 void lay_out(Plan& plan, const Partition& groups) {
-  plan.num_supernodes = static_cast<Index>(groups.width.size());
-  plan.parent = groups.parent;
-  plan.first_column.assign(1, 0);
-  plan.panel_ptr.assign(1, 0);
-  plan.below_ptr.assign(1, 0);
-  for (Index s = 0; s < plan.num_supernodes; ++s) {
+  const Index num = plan.num_supernodes = static_cast<Index>(groups.width.size());
+  plan.first_column.assign(num + 1, 0);
+  plan.panel_ptr.assign(num + 1, 0);
+  plan.below_ptr.assign(num + 1, 0);
+  plan.max_front = plan.max_below = plan.max_width = 0;
+  for (Index s = 0; s < num; ++s) {
     const Index w = groups.width[s], r = groups.below[s];
-    plan.first_column.push_back(plan.first_column[s] + w);
-    plan.panel_ptr.push_back(plan.panel_ptr[s] + (Offset{w} + r) * w);
-    plan.below_ptr.push_back(plan.below_ptr[s] + r);
+    plan.first_column[s + 1] = plan.first_column[s] + w;
+    plan.panel_ptr[s + 1] = plan.panel_ptr[s] + (Offset{w} + r) * w;
+    plan.below_ptr[s + 1] = plan.below_ptr[s] + r;
     plan.max_front = std::max(plan.max_front, w + r);
     plan.max_below = std::max(plan.max_below, r);
     plan.max_width = std::max(plan.max_width, w);
   }
-  plan.size = plan.panel_ptr.back();
+  plan.size = plan.panel_ptr[num];
   check_size(plan.size);
 }
 
-void take_schedule(Plan& plan, Schedule&& schedule) {
+// Columns of a group together (unless labels are kept), panels, and the row lists.
+RowLists arrange(Plan& plan, Partition& groups, const Index* indptr, const Index* indices,
+                 bool gather) {
+  if (gather) gather_groups(plan, groups);
+  lay_out(plan, groups);
+  const Columns a = relabelled_columns(plan.n, plan.n, indptr, indices, plan.iperm.data());
+  return supernode_rows(a, plan.first_column, groups.below, children_of(groups.parent));
+}
+
+// The tree, its schedule, and where each below row is in its parent.
+void take_tree(Plan& plan, Partition&& groups, RowLists&& lists) {
+  chain_twins(groups.parent, groups.below, lists);
+  Schedule schedule = postorder_schedule(groups.parent, groups.below);
+  plan.relative = relative_indices(lists, plan.first_column, plan.below_ptr, schedule.children);
+  plan.parent = std::move(groups.parent);
+  plan.row_ptr = std::move(lists.ptr);
+  plan.rows = std::move(lists.rows);
   plan.schedule = std::move(schedule.order);
   plan.child_ptr = std::move(schedule.children.ptr);
   plan.child = std::move(schedule.children.child);
   plan.stack_size = schedule.stack_size;
-}
-
-void take_rows(Plan& plan, RowLists&& lists, const Children& children) {
-  plan.relative = relative_indices(lists, plan.first_column, plan.below_ptr, children);
-  plan.row_ptr = std::move(lists.ptr);
-  plan.rows = std::move(lists.rows);
 }
 
 }  // namespace
@@ -155,21 +169,14 @@ std::shared_ptr<const Plan> analyse(Index n, const Index* indptr, const Index* i
   begin(*plan, n, indptr, indices, perm);
   const ColumnTree tree = column_tree(*plan, indptr, indices, options.postorder);
   check_size(plan->nnz_factor);
-  Partition groups = options.supernodal
-                         ? amalgamated_columns(tree.parent, tree.count, options.relax, !options.postorder)
-                         : single_columns(tree.parent, tree.count);
-  Schedule schedule = postorder_schedule(groups.parent, groups.below);
-  if (options.postorder) {
-    gather_groups(*plan, groups, schedule);
-    schedule = postorder_schedule(groups.parent, groups.below);
-    plan->iperm = inverse(plan->perm);
-  }
-  lay_out(*plan, groups);
-
-  const Children children = children_of(plan->parent);
-  const Columns a = relabelled_columns(n, n, indptr, indices, plan->iperm.data());
-  take_rows(*plan, supernode_rows(a, plan->first_column, groups.below, children), children);
-  take_schedule(*plan, std::move(schedule));
+  Partition groups = options.supernodal ? amalgamated_columns(tree.parent, tree.count,
+                                                              options.relax, !options.postorder)
+                                        : single_columns(tree.parent, tree.count);
+  RowLists lists = arrange(*plan, groups, indptr, indices, options.postorder);
+  if (options.supernodal &&
+      merge_twins(groups, plan->first_column, lists, options.relax, !options.postorder))
+    lists = arrange(*plan, groups, indptr, indices, options.postorder);
+  take_tree(*plan, std::move(groups), std::move(lists));
   plan->value_position.resize(indptr[n]);
   locate(*plan, n, indptr, indices, plan->value_position.data());
   return plan;
@@ -193,14 +200,14 @@ std::shared_ptr<const Plan> plan_from_factor(Index n, const Index* indptr, const
     plan->flops += double(count) * double(count);
   }
   plan->nnz_factor = indptr[n];
-  const Partition groups = single_columns(tree.parent, tree.count);
+  Partition groups = single_columns(tree.parent, tree.count);
   lay_out(*plan, groups);
   RowLists lists{std::vector<Offset>(indptr, indptr + n + 1),
                  std::vector<Index>(indices, indices + indptr[n])};
-  take_rows(*plan, std::move(lists), children_of(plan->parent));
-  take_schedule(*plan, postorder_schedule(groups.parent, groups.below));
+  take_tree(*plan, std::move(groups), std::move(lists));
   plan->value_position = identity(indptr[n]);
-  plan->closed = std::find(plan->relative.begin(), plan->relative.end(), -1) == plan->relative.end();
+  plan->closed =
+      std::find(plan->relative.begin(), plan->relative.end(), -1) == plan->relative.end();
   return plan;
 }
 

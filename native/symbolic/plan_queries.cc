@@ -8,30 +8,50 @@
 namespace cholax {
 namespace {
 
-// present[t] = 1 where the factor vector holds an entry of A or of fill, 0 at amalgamation zeros and padding.
-// The structure of column j goes into column parent(j) = its first row below the diagonal.
-std::vector<std::uint8_t> exact_entries(const Plan& plan) {
-  std::vector<std::uint8_t> present(plan.size, 0);
-  for (const Index p : plan.value_position) present[p] = 1;
-  for (const Index s : plan.schedule) {
-    const Offset m = plan.row_ptr[s + 1] - plan.row_ptr[s];
+using Present = std::vector<std::uint8_t>;
+
+// The structure of column j of supernode s goes into column q, which another supernode p owns.
+void pass_on(const Plan& plan, Index s, Index j, Index up, Index p, Present& present) {
+  const Index m = static_cast<Index>(plan.row_ptr[s + 1] - plan.row_ptr[s]);
+  const Index w = plan.first_column[s + 1] - plan.first_column[s];
+  const Index* rows = plan.rows.data() + plan.row_ptr[s];
+  const Index* parent_rows = plan.rows.data() + plan.row_ptr[p];
+  const Index* parent_end = plan.rows.data() + plan.row_ptr[p + 1];
+  const std::uint8_t* column = present.data() + plan.panel_ptr[s] + Offset{j} * m;
+  std::uint8_t* target = present.data() + plan.panel_ptr[p] +
+                         Offset{rows[up] - plan.first_column[p]} * (parent_end - parent_rows);
+  const bool direct =
+      plan.parent[s] == p;  // twins hang on one another, not on the owner of the row
+  for (Index t = up; t < m; ++t) {
+    if (!column[t]) continue;
+    const Offset to = direct ? plan.relative[plan.below_ptr[s] + t - w]
+                             : std::lower_bound(parent_rows, parent_end, rows[t]) - parent_rows;
+    target[to] = 1;
+  }
+}
+
+// present[t] = 1 where the factor vector holds an entry of A or of fill, 0 at amalgamation zeros
+// and padding. The structure of column j goes into column parent(j) = its first row below the
+// diagonal.
+Present exact_entries(const Plan& plan) {
+  Present present(plan.size, 0);
+  for (const Index k : plan.value_position) present[k] = 1;
+  std::vector<Index> owner(plan.n);
+  for (Index s = 0; s < plan.num_supernodes; ++s)
+    std::fill(owner.begin() + plan.first_column[s], owner.begin() + plan.first_column[s + 1], s);
+  for (Index s = 0; s < plan.num_supernodes; ++s) {
+    const Index m = static_cast<Index>(plan.row_ptr[s + 1] - plan.row_ptr[s]);
     const Index w = plan.first_column[s + 1] - plan.first_column[s];
     std::uint8_t* panel = present.data() + plan.panel_ptr[s];
     for (Index j = 0; j < w; ++j) {
-      const std::uint8_t* column = panel + j * m;
-      Offset up = j + 1;
+      const std::uint8_t* column = panel + Offset{j} * m;
+      Index up = j + 1;
       while (up < m && !column[up]) ++up;
       if (up == m) continue;
-      if (up < w) {
-        for (Offset t = up; t < m; ++t) panel[up * m + t] |= column[t];
-        continue;
-      }
-      // Only the last column's parent is outside the supernode.
-      const Index p = plan.parent[s];
-      const Index* to = plan.relative.data() + plan.below_ptr[s] - w;
-      const Offset m_parent = plan.row_ptr[p + 1] - plan.row_ptr[p];
-      std::uint8_t* target = present.data() + plan.panel_ptr[p] + to[up] * m_parent;
-      for (Offset t = up; t < m; ++t) target[to[t]] |= column[t];
+      if (up < w)
+        for (Index t = up; t < m; ++t) panel[Offset{up} * m + t] |= column[t];
+      else
+        pass_on(plan, s, j, up, owner[plan.rows[plan.row_ptr[s] + up]], present);
     }
   }
   return present;
@@ -64,7 +84,7 @@ void locate(const Plan& plan, Index num_columns, const Index* indptr, const Inde
 
 void lower_pattern(const Plan& plan, Index* indptr, Index* indices, Index* positions) {
   const bool exact = plan.size == plan.nnz_factor;
-  const std::vector<std::uint8_t> present = exact ? std::vector<std::uint8_t>() : exact_entries(plan);
+  const Present present = exact ? Present() : exact_entries(plan);
   Index filled = 0;
   indptr[0] = 0;
   for (Index s = 0; s < plan.num_supernodes; ++s) {

@@ -14,9 +14,8 @@ Schedule postorder_schedule(const std::vector<Index>& parent, const std::vector<
     const auto begin = out.children.child.begin() + out.children.ptr[p];
     const auto end = out.children.child.begin() + out.children.ptr[p + 1];
     // Stable: equal subtrees keep their order, so the schedule does not depend on the sort.
-    std::stable_sort(begin, end, [&](Index a, Index b) {
-      return peak[a] - square(a) > peak[b] - square(b);
-    });
+    std::stable_sort(begin, end,
+                     [&](Index a, Index b) { return peak[a] - square(a) > peak[b] - square(b); });
     Offset held = 0;
     peak[p] = square(p);
     for (auto c = begin; c != end; ++c) {

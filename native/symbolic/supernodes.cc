@@ -6,10 +6,11 @@
 namespace cholax {
 namespace {
 
-// Runs of columns j, j+1, ... with parent(j) = j+1 and struct(j) = {j} + struct(j+1). Grown by merging.
+// Runs of columns j, j+1, ... with parent(j) = j+1 and struct(j) = {j} + struct(j+1). Grown by
+// merging.
 struct Chains {
-  std::vector<Index> first, last;   // first and last column (the last one carries the structure)
-  std::vector<Index> chain_of;      // column -> chain
+  std::vector<Index> first, last;      // first and last column (the last one carries the structure)
+  std::vector<Index> chain_of;         // column -> chain
   std::vector<Offset> width, entries;  // columns, exact entries of L
 };
 
@@ -122,7 +123,8 @@ class Merger {
   std::vector<std::pair<Offset, Index>> order_;
 };
 
-// Sort every list at once: one pass over the lists by row, one pass over the rows. Linear, no comparison.
+// Sort every list at once: one pass over the lists by row, one pass over the rows. Linear, no
+// comparison.
 void sort_below_rows(Index n, const std::vector<Index>& first, RowLists& lists) {
   const Index num = static_cast<Index>(first.size()) - 1;
   std::vector<Offset> start(n + 1, 0);
@@ -191,7 +193,8 @@ RowLists supernode_rows(const Columns& a, const std::vector<Index>& first,
 }
 
 std::vector<Index> relative_indices(const RowLists& lists, const std::vector<Index>& first,
-                                    const std::vector<Offset>& below_ptr, const Children& children) {
+                                    const std::vector<Offset>& below_ptr,
+                                    const Children& children) {
   const Index num = static_cast<Index>(first.size()) - 1;
   std::vector<Index> relative(below_ptr[num], -1);
   std::vector<Index> place(first.back()), owner(first.back(), -1);

@@ -14,20 +14,20 @@ inline int finish() {
 
 }  // namespace check
 
-#define CHECK(condition)                                                                   \
-  do {                                                                                     \
-    if (!(condition) && ++check::failures <= 20)                                           \
+#define CHECK(condition)                                                                     \
+  do {                                                                                       \
+    if (!(condition) && ++check::failures <= 20)                                             \
       std::printf("%s:%d: [%s] failed: %s\n", __FILE__, __LINE__, check::where, #condition); \
   } while (false)
 
 // The statement must throw `type` with a message that contains `text`.
-#define CHECK_THROWS(statement, type, text)                                  \
-  do {                                                                       \
-    bool thrown = false;                                                     \
-    try {                                                                    \
-      statement;                                                             \
-    } catch (const type& error) {                                            \
-      thrown = std::string(error.what()).find(text) != std::string::npos;    \
-    }                                                                        \
-    CHECK(thrown && #statement);                                             \
+#define CHECK_THROWS(statement, type, text)                               \
+  do {                                                                    \
+    bool thrown = false;                                                  \
+    try {                                                                 \
+      statement;                                                          \
+    } catch (const type& error) {                                         \
+      thrown = std::string(error.what()).find(text) != std::string::npos; \
+    }                                                                     \
+    CHECK(thrown && #statement);                                          \
   } while (false)

@@ -1,4 +1,5 @@
-// Lower triangular test patterns in CSC (diagonal first, sorted) and their dense symbolic factorisation.
+// Lower triangular test patterns in CSC (diagonal first, sorted) and their dense symbolic
+// factorisation.
 #pragma once
 #include <algorithm>
 #include <random>

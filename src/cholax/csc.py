@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.dtypes import check_same_dtype, check_values
+from cholax._core.dtypes import check_index_array, check_same_dtype, check_values
 from cholax._core.errors import DtypeError, ShapeError, StructureError
 from cholax.linalg.factor_maps import inverse_map, lower_map
 from cholax.patterns import Pattern
@@ -217,18 +218,19 @@ def _traced_partial_inverse(
     where = "sparse_partial_inverse"
     ref = _traced(L_indices, L_indptr, L_x.size, is_factor=True, where=where)
     out_indptr, out_indices = _index(out_indptr, where), _index(out_indices, where)
-    positions = primitives.locate(*ref.operands, out_indptr, out_indices)
+    l_indptr, l_indices = ref.operands
+    positions = primitives.locate(l_indptr, l_indices, out_indptr, out_indices)
     entry_map = Ref(DynamicEntryMap(L_x.size, out_indices.size), (positions,))
     weighted = primitives.gather(entry_map, primitives.selected_inverse(ref, L_x))
     columns = jnp.searchsorted(out_indptr, jnp.arange(out_indices.size), side="right") - 1
     return jnp.where(out_indices == columns, weighted, 0.5 * weighted)
 
 
-# --- index arrays -----------------------------------------------------------------------------------
+# --- index arrays --------------------------------------------------------------------------------
 
 
 def _concrete(*arrays: Any) -> bool:
-    return not any(isinstance(x, jax.core.Tracer) for x in arrays)
+    return not any(isinstance(x, Tracer) for x in arrays)
 
 
 def _pattern(indices: Any, indptr: Any) -> Pattern:
@@ -269,12 +271,14 @@ def _traced(indices: Any, indptr: Any, size: int, *, is_factor: bool, where: str
 
 
 def _index(array: Any, where: str) -> jax.Array:
-    if array.dtype != np.int32 and isinstance(array, jax.core.Tracer):
+    if not isinstance(array, Tracer):
+        return jnp.asarray(check_index_array(array, where))
+    if array.dtype != np.int32:
         raise DtypeError(
             f"{where}: traced index arrays must be int32, got {array.dtype.name}. "
             "Convert them outside jit with .astype(numpy.int32)."
         )
-    return jnp.asarray(array, jnp.int32)
+    return array
 
 
 def _values(x: Any, indices: Any, where: str) -> jax.Array:

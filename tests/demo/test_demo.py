@@ -12,8 +12,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import cholax as cx
-from cholax.demo import figure
-from cholax.demo.__main__ import FIGURE_NAME
+from cholax import cli
+from cholax.demo import __main__ as demo
+from cholax.demo import comparison, figure
+from cholax.demo.comparison import Check
 from cholax.demo.data import Counties, north_carolina
 from cholax.demo.fill import fill
 from cholax.demo.inference import fit, integrate
@@ -58,11 +60,6 @@ def value_and_gradient(model: Bym2):
     return jax.jit(jax.value_and_grad(model.nll))
 
 
-@pytest.fixture(scope="module")
-def laplace(model: Bym2):
-    return jax.jit(model.laplace)
-
-
 def test_shipped_data_are_the_published_table(counties: Counties):
     assert counties.size == 100
     assert counties.edges.shape == (245, 2)
@@ -90,9 +87,9 @@ def test_marginal_likelihood_and_gradient_match_reference(point, value_and_gradi
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_conditional_moments_match_reference(point, model: Bym2, laplace):
+def test_conditional_moments_match_reference(point, model: Bym2):
     par = jnp.asarray(point["par"], float)
-    given, z = laplace(par), model.mode(par)
+    given, z = model.laplace(par), model.mode(par)
     J = model.design(par)
     structured = J @ z.at[:2].set(0.0)
     assert_allclose(model.log_prior(par), point["log_prior"], rtol=TOL_VALUE)
@@ -104,8 +101,8 @@ def test_conditional_moments_match_reference(point, model: Bym2, laplace):
 
 
 @pytest.mark.parametrize("par", [(-1.2, 0.7), (-4.0, -5.0), (0.3, 4.0)])
-def test_sparse_model_equals_dense_twin(par, twin: DenseBym2, laplace):
-    given = laplace(jnp.asarray(par))
+def test_sparse_model_equals_dense_twin(par, model: Bym2, twin: DenseBym2):
+    given = model.laplace(jnp.asarray(par))
     mean, variance = twin.eta_moments(np.asarray(par))
     assert_allclose(given.nll, twin.nll(np.asarray(par)), rtol=TOL_VALUE)
     assert_allclose(given.eta_mean, mean, atol=TOL_VALUE)
@@ -115,6 +112,15 @@ def test_sparse_model_equals_dense_twin(par, twin: DenseBym2, laplace):
 def test_mode_lies_on_the_constraint_plane(model: Bym2):
     z = model.mode(jnp.asarray([-1.0, 0.5]))
     assert_allclose(model.normal @ z, 0.0, atol=1e-11)
+
+
+def test_batch_of_hyperparameters_equals_one_by_one(model: Bym2, value_and_gradient):
+    pars = jnp.asarray([[-1.0, 0.0], [-0.5, 1.0], [-3.0, -4.0]])
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(model.nll)))(pars)
+    for i, par in enumerate(pars):
+        value, gradient = value_and_gradient(par)
+        assert_allclose(values[i], value, rtol=TOL_VALUE)
+        assert_allclose(gradients[i], gradient, atol=TOL_GRADIENT)
 
 
 def test_hessian_of_the_likelihood_matches_differences_of_the_gradient(
@@ -145,6 +151,7 @@ def test_plane_factor_equals_explicit_basis():
     assert_allclose(plane.inverse_diagonal(), np.diag(inverse), atol=TOL_VALUE)
 
 
+@pytest.mark.slow
 def test_optimum_and_integrated_posterior_match_reference(model: Bym2, tmp_path: Path):
     steps = []
     mode = fit(model, np.zeros(2), lambda *step: steps.append(step))
@@ -177,10 +184,32 @@ def test_ordering_reduces_fill(model: Bym2):
     assert filled.hessian.nnz <= filled.ordered.nnz < filled.natural.nnz
 
 
-@pytest.mark.parametrize("command", [["-m", "cholax.demo"], ["-m", "cholax.cli", "demo"]])
-def test_command_prints_progress_and_agrees_with_the_reference(command, tmp_path: Path):
+@pytest.mark.parametrize(("flags", "quiet"), [([], False), (["--quiet"], True)])
+def test_cholax_demo_passes_its_options_on(flags, quiet, monkeypatch):
+    calls = []
+    monkeypatch.setattr(demo, "run", lambda output, *, quiet: calls.append((output, quiet)) or 3)
+    assert cli.main(["demo", "--output", "there", *flags]) == 3
+    assert calls == [(Path("there"), quiet)]
+
+
+def test_missing_matplotlib_is_said(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    assert "Matplotlib is not installed" in demo.draw(None, None, None, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_comparison_reports_disagreement_and_nan():
+    right, wrong, nan = (Check("x", np.array(v), np.array(1.0), 1e-9) for v in (1.0, 2.0, np.nan))
+    assert right.agrees
+    assert not wrong.agrees
+    assert not nan.agrees
+    assert "2 of 3 DISAGREE" in comparison.table([right, wrong, nan])
+
+
+@pytest.mark.slow
+def test_command_prints_progress_and_agrees_with_the_reference(tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, *command, "--output", str(tmp_path)],
+        [sys.executable, "-m", "cholax.cli", "demo", "--output", str(tmp_path)],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -191,4 +220,4 @@ def test_command_prints_progress_and_agrees_with_the_reference(command, tmp_path
     assert "-log posterior" in done.stdout
     assert "DISAGREE" not in done.stdout
     if "Matplotlib is not installed" not in done.stdout:
-        assert (tmp_path / FIGURE_NAME).stat().st_size > 50_000
+        assert (tmp_path / demo.FIGURE_NAME).stat().st_size > 50_000

@@ -36,9 +36,7 @@ def dense(pattern: Pattern, values: np.ndarray) -> np.ndarray:
 
 
 def valid(pattern: Pattern) -> Pattern:
-    rebuilt = Pattern(
-        pattern.shape, pattern.indptr, pattern.indices, symmetric=pattern.symmetric
-    )
+    rebuilt = Pattern(pattern.shape, pattern.indptr, pattern.indices, symmetric=pattern.symmetric)
     assert rebuilt == pattern
     return pattern
 
@@ -112,9 +110,7 @@ def test_fold_is_the_symmetric_part(data):
 @FAST
 def test_add_diagonal_matches_dense(data):
     n = data.draw(SIZES)
-    p, a = data.draw(
-        st.one_of(matrices(st.just(n), st.just(n)), symmetric_matrices(st.just(n)))
-    )
+    p, a = data.draw(st.one_of(matrices(st.just(n), st.just(n)), symmetric_matrices(st.just(n))))
     d = 100.0 + np.arange(n)
     pattern, source, from_d = algebra.add_diagonal(p)
     total = moved(pattern, source, a) + dense(pattern, build.take(from_d, d))

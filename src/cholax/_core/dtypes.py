@@ -23,8 +23,7 @@ def check_values(x: Any, where: str) -> jax.Array:
             f"{where}: values must be float32 or float64, got {dtype.name}. "
             f"Convert them explicitly, for instance with values.astype(numpy.float64)."
         )
-    # jax.config.jax_enable_x64 sees the thread-local `jax.enable_x64` context as well.
-    if dtype == np.float64 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+    if dtype == np.float64 and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise DtypeError(
             f"{where}: got float64 values while JAX has 64-bit types disabled. {_X64_REMEDY}"
         )
@@ -42,7 +41,7 @@ def check_same_dtype(where: str, **arrays: jax.Array) -> None:
 
 
 def check_index_array(x: Any, where: str) -> np.ndarray:
-    """Return concrete integer indices as int32, or raise when they are not integers or do not fit."""
+    """Return concrete integer indices as int32; raise when they are no integers or do not fit."""
     array = np.asarray(x)
     if array.size == 0:
         return array.astype(np.int32)

@@ -1,4 +1,4 @@
-"""The exceptions cholax raises. Messages read: where, what was expected, what was got, what to do."""
+"""The exceptions cholax raises. Messages say where, what was needed, what was got, what to do."""
 
 import numpy as np
 

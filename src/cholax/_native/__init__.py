@@ -18,7 +18,8 @@ _lock = threading.Lock()
 @functools.cache
 def lib() -> ModuleType:
     """The extension module, with SciPy's BLAS routines handed to it."""
-    from scipy.linalg import cython_blas, cython_lapack
+    # Compiled modules without stubs.
+    from scipy.linalg import cython_blas, cython_lapack  # pyright: ignore[reportAttributeAccessIssue]
 
     from cholax._native import _cholax
 
@@ -45,21 +46,36 @@ def _register_once() -> None:
         stages = {"instantiate": module.instantiate_handler(), "execute": execute}
         jax.ffi.register_ffi_target(target_name(name), stages, platform="cpu")
         if dynamic is not None:
-            jax.ffi.register_ffi_target(
-                target_name(name, dynamic=True), dynamic, platform="cpu"
-            )
+            jax.ffi.register_ffi_target(target_name(name, dynamic=True), dynamic, platform="cpu")
     for name, execute in module.index_handlers().items():
         jax.ffi.register_ffi_target(target_name(name), execute, platform="cpu")
 
 
 def register() -> None:
-    """Register every kernel with XLA's CPU backend; later calls do nothing."""
+    """Register every kernel with XLA's CPU backend; later calls do nothing.
+
+    cholax does this by itself when it first compiles a program. Call it in a process that only runs
+    programs exported elsewhere (`jax.export.deserialize`), where cholax compiles nothing.
+    """
     with _lock:
         _register_once()
 
 
 def target_names() -> list[str]:
-    """Every custom-call target cholax may put into a program, for `jax.export`."""
+    """Every custom-call target cholax may put into a program, for `jax.export`.
+
+    Exporting asks to vouch for custom calls. Exported programs carry their sparsity patterns, so
+    they run in any process that has called `cholax.register_kernels()`.
+
+    Example:
+        >>> import cholax as cx, jax, jax.numpy as jnp
+        >>> from jax import export
+        >>> checks = [export.DisabledSafetyCheck.custom_call(t) for t in cx.export_targets()]
+        >>> A = cx.eye(3)
+        >>> f = jax.jit(lambda v: cx.log_det(cx.SparseMatrix(v, A.pattern)))
+        >>> float(export.export(f, disabled_checks=checks)(A.values).call(A.values))
+        0.0
+    """
     names = []
     for name, (_, dynamic) in lib().handlers().items():
         names.append(target_name(name))

@@ -55,7 +55,7 @@ def run(output: Path, *, quiet: bool = False) -> int:
     print()
     print(report.estimates(mode, integrated, expected), end="\n\n")
     print(report.extremes(data, integrated), end="\n\n")
-    print(_draw(data, integrated, filled, output), end="\n\n")
+    print(draw(data, integrated, filled, output), end="\n\n")
 
     rows = comparison.compare(model, mode, integrated, expected)
     print(comparison.table(rows))
@@ -63,7 +63,8 @@ def run(output: Path, *, quiet: bool = False) -> int:
     return 0 if all(row.agrees for row in rows) else 1
 
 
-def _draw(data: Counties, integrated: inference.Integrated, filled: Fill, folder: Path) -> str:
+def draw(data: Counties, integrated: inference.Integrated, filled: Fill, folder: Path) -> str:
+    """Write the figure and say where, or say why not."""
     if find_spec("matplotlib") is None:
         return "No figure: Matplotlib is not installed (pip install matplotlib)."
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_FOLDER = files(__package__) / "data"
+_FOLDER = files("cholax.demo") / "data"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,8 @@ class Counties:
 
 def north_carolina() -> Counties:
     """Read the counties and their queen-contiguity graph."""
-    with (_FOLDER / "nc_sids.csv").open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    with (_FOLDER / "nc_sids_edges.csv").open(encoding="utf-8") as lines:
-        edges = np.loadtxt(lines, delimiter=",", skiprows=1, dtype=np.int32)
+    rows = list(csv.DictReader(_lines("nc_sids.csv")))
+    edges = np.loadtxt(_lines("nc_sids_edges.csv"), delimiter=",", skiprows=1, dtype=np.int32)
 
     def column(name: str) -> np.ndarray:
         return np.array([float(row[name]) for row in rows])
@@ -55,3 +53,7 @@ def north_carolina() -> Counties:
 def reference() -> dict[str, Any]:
     """Values of the same model computed by other programs, see data/README.md."""
     return json.loads((_FOLDER / "nc_sids_reference.json").read_text(encoding="utf-8"))
+
+
+def _lines(name: str) -> list[str]:
+    return (_FOLDER / name).read_text(encoding="utf-8").splitlines()

@@ -31,9 +31,11 @@ def draw(data: Counties, integrated: Integrated, filled: Fill, path: Path) -> No
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.04)
     figure = Figure(figsize=(11.0, 6.5), layout=layout, dpi=200)
     FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=[0.76, 1.0])
-    _risk_row(*top.subplots(1, 2), data, integrated)
-    _fill_row(*bottom.subplots(1, 3), data.size, filled)
+    top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=[0.76, 1.0]))
+    left, right = top.subplots(1, 2)
+    _risk_row(left, right, data, integrated)
+    hessian, natural, ordered = bottom.subplots(1, 3)
+    _fill_row(hessian, natural, ordered, data.size, filled)
     figure.savefig(path)
 
 
@@ -104,7 +106,7 @@ def _fill_row(
     hessian: "Axes", natural: "Axes", ordered: "Axes", counties: int, filled: Fill
 ) -> None:
     full = filled.hessian + sp.csc_array(sp.triu(filled.hessian.T, 1))
-    rows, count = filled.hessian.shape[0], filled.hessian.nnz
+    rows, count = 2 + 2 * counties, filled.hessian.nnz
     _spy(hessian, full)
     _title(hessian, "c", f"H, {rows} × {rows}: {count:,} non-zeros in its triangle")
     # β takes the first two rows, too thin to be labelled at their own centre.
@@ -119,9 +121,7 @@ def _fill_row(
 
 
 def _spy(axes: "Axes", matrix: sp.csc_array) -> None:
-    entries = sp.coo_array(matrix)
-    shown = np.zeros(matrix.shape)
-    shown[entries.coords] = 1.0
+    shown = matrix.toarray() != 0.0
     # An image, not markers: every entry is one cell whatever the size of the figure.
     axes.imshow(shown, cmap=_one_colour(), interpolation="nearest", vmin=0.0, vmax=1.0)
     axes.set_xticks([])

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -20,13 +21,13 @@ class Fill(NamedTuple):
 
 def fill(model: Bym2, par: np.ndarray) -> Fill:
     """Factor the Hessian at θ twice."""
-    theta = jnp.asarray(par)
-    H = model.hessian(model.mode(theta), theta)
-    return Fill(
-        hessian=_nonzeros(H),
-        natural=_nonzeros(cx.cholesky(H, ordering="natural").lower()),
-        ordered=_nonzeros(cx.cholesky(H).lower()),
-    )
+
+    @jax.jit
+    def factors(theta: jax.Array) -> list[cx.SparseMatrix]:
+        H = model.hessian(model.mode(theta), theta)
+        return [H, cx.cholesky(H, ordering="natural").lower(), cx.cholesky(H).lower()]
+
+    return Fill(*map(_nonzeros, factors(jnp.asarray(par))))
 
 
 def _nonzeros(matrix: cx.SparseMatrix) -> sp.csc_array:

@@ -9,6 +9,7 @@ inform: H = P + J'WJ, W = diag(E exp η), is sparse and positive definite, and t
 is imposed exactly on the factor of H (plane.py). No penalty, no jitter, no dense 11'.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -96,7 +97,6 @@ class Bym2:
         since it calls z* itself it holds for every order of derivative.
         """
 
-        @jax.custom_jvp
         def mode(par: jax.Array) -> jax.Array:
             def step(z: jax.Array) -> tuple[jax.Array, jax.Array]:
                 slope = self.gradient(z, par)
@@ -106,16 +106,17 @@ class Bym2:
             start = jnp.zeros_like(self.normal)
             return minimise(lambda z: self.energy(z, par), step, start)
 
-        @mode.defjvp
         def mode_jvp(
             primals: tuple[jax.Array], tangents: tuple[jax.Array]
         ) -> tuple[jax.Array, jax.Array]:
             (par,), (par_dot,) = primals, tangents
-            z = mode(par)
+            z = implicit(par)
             _, slope_dot = jax.jvp(lambda theta: self.gradient(z, theta), (par,), (par_dot,))
             return z, -self.plane(z, par).solve(slope_dot)
 
-        return mode
+        implicit = jax.custom_jvp(mode)
+        implicit.defjvp(mode_jvp)
+        return implicit
 
     def nll(self, par: jax.Array) -> jax.Array:
         """-log p(y | θ) by Laplace: energy(z*) + (log|N'HN| - log|P|_*)/2.
@@ -136,6 +137,7 @@ class Bym2:
         """-log p(y | θ) p(θ)."""
         return self.nll(par) - self.log_prior(par)
 
+    @partial(jax.jit, static_argnames="self")
     def laplace(self, par: jax.Array) -> Laplace:
         """Means and variances of β and η given θ.
 

@@ -37,7 +37,7 @@ def minimise(
         return z + length * direction, -slope, count + 1
 
     infinite = jnp.full((), jnp.inf, start.dtype)
-    z, decrement, _ = jax.lax.while_loop(unfinished, advance, (start, infinite, 0))
+    z, decrement, _ = jax.lax.while_loop(unfinished, advance, (start, infinite, jnp.array(0)))
     return jnp.where(decrement <= _DECREMENT, z, jnp.nan)
 
 

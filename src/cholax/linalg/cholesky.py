@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, final
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
@@ -227,7 +227,7 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
             "Build it with symmetric=True, or call A.symmetrize()."
         )
     plan = plan_for(A, ordering)
-    traced = isinstance(A.values, jax.core.Tracer)
+    traced = isinstance(A.values, Tracer)
     panels, status = primitives.cholesky(plan, A.values, throw=throw and traced)
     factor = Factor(A, plan, panels, status)
     return checked(factor) if throw and not traced else factor
@@ -257,7 +257,7 @@ def checked(factor: Factor) -> Factor:
         ...
         cholax._core.errors.NotPositiveDefiniteError: cholesky: the matrix must be positive ...
     """
-    if isinstance(factor.status, jax.core.Tracer):
+    if isinstance(factor.status, Tracer):
         raise StructureError(
             "checked: the factor is traced, so its status is not known yet. Inside jit use "
             "cx.cholesky(A, throw=True), or return factor.ok and look at it outside."

@@ -252,6 +252,8 @@ def _grid(grid: list[list[Block]], where: str, symmetric: bool = False) -> Spars
         for A in row:
             if A is not None:
                 entries(A, where)
+    if not any(grid):
+        raise ShapeError(f"{where}: need at least one block, got none. Use cx.diags for zeros.")
     if len({len(row) for row in grid}) > 1:
         lengths = [len(row) for row in grid]
         raise ShapeError(
@@ -261,7 +263,6 @@ def _grid(grid: list[list[Block]], where: str, symmetric: bool = False) -> Spars
     if symmetric:
         _check_lower_blocks(grid, where)
     placed = [(A, i, j) for i, row in enumerate(grid) for j, A in enumerate(row) if A is not None]
-    columns = len(grid[0]) if grid else 0
     found_rows = [(i, A.shape[0]) for A, i, _ in placed]
     found_columns = [(j, A.shape[1]) for A, _, j in placed]
     if symmetric:
@@ -269,7 +270,7 @@ def _grid(grid: list[list[Block]], where: str, symmetric: bool = False) -> Spars
         heights = widths = _sizes(found_rows + found_columns, len(grid), "row and column", where)
     else:
         heights = _sizes(found_rows, len(grid), "row", where)
-        widths = _sizes(found_columns, columns, "column", where)
+        widths = _sizes(found_columns, len(grid[0]), "column", where)
     tops, lefts = _offsets(heights), _offsets(widths)
     rows = [tops[i] for _, i, _ in placed] + tops[-1:]
     lefts = [lefts[j] for _, _, j in placed] + lefts[-1:]
@@ -277,7 +278,7 @@ def _grid(grid: list[list[Block]], where: str, symmetric: bool = False) -> Spars
 
 
 def _check_lower_blocks(grid: list[list[Block]], where: str) -> None:
-    if grid and len(grid) != len(grid[0]):
+    if len(grid) != len(grid[0]):
         raise StructureError(
             f"{where}: symmetric=True needs a square grid, got {len(grid)}×{len(grid[0])} blocks. "
             "Write None for the blocks above the diagonal."

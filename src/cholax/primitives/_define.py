@@ -1,7 +1,7 @@
 """The factory that turns a declaration into a JAX primitive.
 
-A declaration names the operands and their kinds, the result shapes, the derivative rules and a dense
-specification; `define` makes from it abstract evaluation, jvp, transpose, batching and lowering.
+A declaration names the operands and their kinds, the result shapes, the derivative rules and a
+dense specification; `define` makes from it abstract evaluation, jvp, transpose, batching, lowering.
 This is the only file that touches JAX's primitive machinery.
 
 Batching: every operand has core dimensions (its `rank`), preceded by batch dimensions or by none
@@ -35,9 +35,9 @@ class Kind(enum.Enum):
     """What an operand means to the transforms."""
 
     CACHE = "cache"
-    """A factor of some values: its tangent is counted through those values, so it is dropped here."""
+    """A factor of some values: its tangent is counted through those values and dropped here."""
     LINEAR = "linear"
-    """The result is linear in it: the tangent rule is the operation itself; has a transpose rule."""
+    """The result is linear in it: tangents go through the operation; it has a transpose rule."""
     SMOOTH = "smooth"
     """Differentiable, with a tangent rule of its own."""
 
@@ -54,7 +54,7 @@ class Operand:
 
 
 class Rule(Protocol):
-    """A tangent rule: `rule(ref, tangent, operands, results, **params)` -> tangents of the results."""
+    """A tangent rule: (ref, tangent, operands, results, **params) -> tangents of the results."""
 
     def __call__(
         self, ref: Ref, tangent: Any, operands: Sequence[Any], results: Sequence[Any], **params: Any
@@ -81,9 +81,7 @@ class Definition:
         """Bind the primitive; one result comes back bare, several as a list."""
         ref = as_ref(structure)
         arrays = unify_varying_axes([*ref.operands, *operands])
-        results = self.primitive.bind(
-            *arrays, static=ref.static, backend=_backend.value, **params
-        )
+        results = self.primitive.bind(*arrays, static=ref.static, backend=_backend.value, **params)
         return results[0] if len(results) == 1 else results
 
 
@@ -217,9 +215,7 @@ def _fold_batch(ops: Sequence[Operand], cotangent: Any, others: list[Any]) -> An
 # --- batching -------------------------------------------------------------------------------------
 
 
-def _batch(
-    d: Definition, args: Any, dims: Any, *, static: Any, backend: str, **params: Any
-) -> Any:
+def _batch(d: Definition, args: Any, dims: Any, *, static: Any, backend: str, **params: Any) -> Any:
     ref, operands = _split(d, static, args)
     count = len(ref.operands)
     if any(dim is not None for dim in dims[:count]):

@@ -19,13 +19,14 @@ def symbolic(ref: Ref) -> tuple[Any, Any, Any]:
         jax.ShapeDtypeStruct((static.nnz,), jnp.int32),
     )
     call = jax.ffi.ffi_call("cholax_symbolic", results)
-    return tuple(call(*ref.operands, size=static.size, is_factor=static.is_factor))
+    l_indptr, l_indices, positions = call(
+        *ref.operands, size=static.size, is_factor=static.is_factor
+    )
+    return l_indptr, l_indices, positions
 
 
-def locate(
-    l_indptr: Any, l_indices: Any, out_indptr: Any, out_indices: Any
-) -> Any:
-    """Position of each (row, column) of one CSC pattern among the entries of another; −1 if absent."""
+def locate(l_indptr: Any, l_indices: Any, out_indptr: Any, out_indices: Any) -> Any:
+    """Position of each entry of the out pattern among those of L; an error where one is absent."""
     _native.register()
     result = jax.ShapeDtypeStruct(out_indices.shape, jnp.int32)
     return jax.ffi.ffi_call("cholax_locate", result)(l_indptr, l_indices, out_indptr, out_indices)

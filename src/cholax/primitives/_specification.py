@@ -1,5 +1,7 @@
-"""Dense, obviously correct forms of what the kernels do: the oracle in tests, and the lowering where
-there is no kernel. Slow and O(n²) in memory, so they refuse large matrices.
+"""Dense, obviously correct forms of what the kernels do.
+
+The oracle in tests, and the lowering where there is no kernel. Slow and O(n²) in memory, so they
+refuse large matrices.
 
 Only plain `jax.numpy` loops: batched `lax.linalg` calls side by side can deadlock on jaxlib 0.10.
 """

@@ -50,9 +50,7 @@ class Structure:
 class EntryMap(Structure):
     """out[i] = weights[i] * x[positions[i]] for x of length `size`; position -1 reads zero."""
 
-    def __init__(
-        self, positions: np.ndarray, size: int, weights: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, positions: np.ndarray, size: int, weights: np.ndarray | None = None) -> None:
         self.positions = np.ascontiguousarray(positions, dtype=np.int32)
         self.size = int(size)
         if self.positions.size and int(self.positions.max()) >= self.size:
@@ -63,9 +61,7 @@ class EntryMap(Structure):
         self.weights = None if weights is None else np.ascontiguousarray(weights, np.float64)
         parts = () if self.weights is None else (self.weights,)
         self.digest = content_digest("entry_map", self.size, self.positions, *parts)
-        self._native = _native.lib().entry_map(
-            self.digest, self.size, self.positions, self.weights
-        )
+        self._native = _native.lib().entry_map(self.digest, self.size, self.positions, self.weights)
 
     def __len__(self) -> int:
         return self.positions.size
@@ -199,6 +195,13 @@ def as_ref(structure: Any) -> Ref:
     return Ref(structure)
 
 
+_ARRAY_ATTRIBUTES: dict[str, Any] = {
+    "int32": ir.DenseI32ArrayAttr,
+    "int64": ir.DenseI64ArrayAttr,
+    "float64": ir.DenseF64ArrayAttr,
+}
+
+
 def flat_attribute(value: Any) -> Any:
     """An MLIR attribute the FFI decodes: flag, integer, string or flat array."""
     match value:
@@ -210,12 +213,8 @@ def flat_attribute(value: Any) -> Any:
             return ir.StringAttr.get(value)
         case tuple():
             return ir.DenseI64ArrayAttr.get(value)
-        case np.ndarray() if value.dtype == np.int32:
-            return ir.DenseI32ArrayAttr.get(value)
-        case np.ndarray() if value.dtype == np.int64:
-            return ir.DenseI64ArrayAttr.get(value)
-        case np.ndarray() if value.dtype == np.float64:
-            return ir.DenseF64ArrayAttr.get(value)
+        case np.ndarray():
+            return _ARRAY_ATTRIBUTES[value.dtype.name].get(value)
     raise TypeError(f"no attribute for {type(value)}")
 
 

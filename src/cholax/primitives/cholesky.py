@@ -1,6 +1,6 @@
 """Cholesky factor of a sparse symmetric matrix: L Lᵀ = P A Pᵀ on the filled pattern.
 
-dL = C(L)[dA], C the forward derivative in `cholesky_tangent`; Ā = Ct(L)[L̄] follows by transposition.
+dL = C(L)[dA], C as in `cholesky_tangent`; Ā = Ct(L)[L̄] follows by transposition.
 """
 
 from typing import Any

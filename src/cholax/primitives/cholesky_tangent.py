@@ -1,6 +1,6 @@
 """C(L)[W] = S(L)⁻¹ W, the forward derivative of Cholesky, and its transpose Ct(L)[X].
 
-With y the result: dC = C(L)[dW − S(dL)[y]] and dCt = Ct(L)[dX − T(dL)[y]] (differentiate S(L)[y] = W).
+Differentiating S(L)[y] = W: dC = C(L)[dW − S(dL)[y]], and likewise dCt = Ct(L)[dX − T(dL)[y]].
 Literature: Smith (1995); Murray (2016), arXiv:1602.07527.
 """
 

@@ -1,7 +1,7 @@
 """A x for values on a pattern (half-stored where symmetric), and its transpose in the values.
 
-`matvec`: Y = A X or Aᵀ X, X of shape (columns, k);  `outer_on_pattern`: Σ_c x_ic y_jc on the pattern,
-both mirror entries summed where the pattern is symmetric.
+`matvec`: Y = A X or Aᵀ X, X of shape (columns, k);  `outer_on_pattern`: Σ_c x_ic y_jc on the
+pattern, both mirror entries summed where the pattern is symmetric.
 """
 
 from typing import Any
@@ -46,9 +46,7 @@ matvec = define(
         "values": lambda ref, ct, x, *, transpose: (
             outer_on_pattern(ref, x, ct) if transpose else outer_on_pattern(ref, ct, x)
         ),
-        "x": lambda ref, ct, values, *, transpose: matvec(
-            ref, values, ct, transpose=not transpose
-        ),
+        "x": lambda ref, ct, values, *, transpose: matvec(ref, values, ct, transpose=not transpose),
     },
     specification=_matvec_specification,
     params=("transpose",),

@@ -1,5 +1,7 @@
-"""Selected inverse in weighted form: Y = w∘Z, Z = A⁻¹ on the filled pattern, w = 1 on the diagonal
-and 2 off it. Y is the gradient of log|A| on that pattern: Y = Ct(L)[2 / L_ii on the diagonal].
+"""Selected inverse in weighted form: Y = w∘Z, Z = A⁻¹ on the filled pattern.
+
+w = 1 on the diagonal and 2 off it, so that Y is the gradient of log|A| on that pattern:
+Y = Ct(L)[2 / L_ii on the diagonal].
 
 Differentiating this: dY = Ct(L)[−2 dL_ii / L_ii² on the diagonal − T(dL)[Y]].
 Literature: Takahashi, Fagan & Chin (1973); Rue & Martino (2007).

@@ -1,0 +1,13 @@
+"""symmetric_product_transpose: (L, W) -> T(L)[W]."""
+
+from tests.contract.cases._setting import Setting, factor, factor_like
+from tests.contract.patterns import Problem
+
+
+def _setting(problem: Problem) -> Setting:
+    plan = problem.plan
+    operands = (factor(problem, plan), factor_like(problem, plan))
+    return Setting("symmetric_product_transpose", plan, operands, on_factor=True)
+
+
+VARIANTS = {"": _setting}
