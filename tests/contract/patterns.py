@@ -39,7 +39,7 @@ def _banded(n: int, rng: np.random.Generator) -> Edges:
 
 def _grid(n: int, dimensions: int) -> Edges:
     """The first n nodes of a lattice, in lexicographic order."""
-    side = int(np.ceil(n ** (1 / dimensions)))
+    side = max(int(np.ceil(n ** (1 / dimensions))), 1)
     node = np.arange(side**dimensions).reshape((side,) * dimensions)
     pairs = [
         (np.delete(node, 0, axis).ravel(), np.delete(node, -1, axis).ravel())

@@ -27,6 +27,10 @@ class NotPositiveDefiniteError(CholaxError, np.linalg.LinAlgError):
     """A Cholesky factorisation met a pivot that is not a finite positive number."""
 
 
+class OrderingError(CholaxError, ValueError):
+    """An unknown ordering, or an array that is not a permutation of the pattern's indices."""
+
+
 class FactorSizeError(CholaxError, ValueError):
     """The factor would hold more entries than 32-bit positions can address."""
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from cholax._core.errors import OrderingError
 from cholax.ordering._base import Ordering as Ordering
-from cholax.ordering._base import OrderingError as OrderingError
 from cholax.ordering.amd import AMD as AMD
 from cholax.ordering.auto import Auto as Auto
 from cholax.ordering.given import Given as Given
@@ -64,6 +64,5 @@ __all__ = [
     "Natural",
     "NestedDissection",
     "Ordering",
-    "OrderingError",
     "resolve",
 ]

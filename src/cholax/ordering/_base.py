@@ -7,12 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from cholax._core.errors import CholaxError, StructureError
+from cholax._core.errors import StructureError
 from cholax.patterns import Pattern
-
-
-class OrderingError(CholaxError, ValueError):
-    """An unknown ordering, or an array that is not a permutation of the pattern's indices."""
 
 
 class Ordering(ABC):

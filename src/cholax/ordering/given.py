@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cholax.ordering._base import Ordering, OrderingError, check_symmetric
+from cholax._core.errors import OrderingError
+from cholax.ordering._base import Ordering, check_symmetric
 from cholax.patterns import Pattern
 
 

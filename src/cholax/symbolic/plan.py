@@ -137,16 +137,13 @@ class Plan:
         )
 
 
-def analyse(
-    pattern: Pattern, ordering: Any = "auto", *, portable: bool = False, supernodal: bool = True
-) -> Plan:
+def analyse(pattern: Pattern, ordering: Any = "auto", *, supernodal: bool = True) -> Plan:
     """Return the plan of a symmetric pattern under an ordering; equal requests share one plan.
 
     Args:
         pattern: a symmetric pattern.
         ordering: a name, a permutation or a strategy, see `cholax.ordering.resolve`. "natural" and
             permutations are kept exactly; others may be replaced by an equivalent order.
-        portable: programs carry the pattern itself, not only its digest.
         supernodal: False gives one column per supernode, so that the factor vector holds the
             entries of L and nothing else, column by column.
 
@@ -170,7 +167,7 @@ def analyse(
 
     def build() -> Plan:
         perm = np.ascontiguousarray(strategy.order(pattern), np.int32)
-        digest = _digest(pattern, perm, np.array([postorder, supernodal, portable, False]))
+        digest = _digest(pattern, perm, np.array([postorder, supernodal, False]))
         native = _native_plan(
             lib().analyse,
             (digest, pattern.n, pattern.indptr, pattern.indices, perm, postorder, supernodal),
@@ -183,7 +180,7 @@ def analyse(
         }
         return Plan(pattern, native, digest, attributes)
 
-    return _shared(pattern, (strategy.key, portable, supernodal), build)
+    return _shared(pattern, (strategy.key, supernodal), build)
 
 
 def plan_from_factor(pattern: Pattern) -> Plan:
@@ -202,7 +199,7 @@ def plan_from_factor(pattern: Pattern) -> Plan:
         )
 
     def build() -> Plan:
-        digest = _digest(pattern, np.zeros(0, np.int32), np.array([False, False, False, True]))
+        digest = _digest(pattern, np.zeros(0, np.int32), np.array([False, False, True]))
         native = lib().plan_from_factor(digest, n, pattern.indptr, pattern.indices)
         return Plan(pattern, native, digest, {"is_factor": True})
 
