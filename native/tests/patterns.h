@@ -1,7 +1,8 @@
-// Lower triangular test patterns in CSC (diagonal first, sorted) and their dense symbolic
-// factorisation.
+// Lower triangular test patterns in CSC (diagonal first, sorted), permutations, and the dense
+// symbolic factorisation.
 #pragma once
 #include <algorithm>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -61,6 +62,51 @@ inline Lower arrow_lower(Index n, Index dense, bool first) {
     a.ptr.push_back(static_cast<Index>(a.row.size()));
   }
   return a;
+}
+
+struct Case {
+  const char* name;
+  Lower a;
+};
+
+// Every shape of tree a plan can have; random ones last.
+inline std::vector<Case> cases(unsigned num_random) {
+  std::vector<Case> out;
+  out.push_back({"n = 0", Lower{}});
+  out.push_back({"n = 1", make_lower(1, [](Index, Index) { return false; })});
+  out.push_back({"diagonal", make_lower(7, [](Index, Index) { return false; })});
+  out.push_back({"dense", make_lower(19, [](Index, Index) { return true; })});
+  out.push_back({"arrow, last row", arrow_lower(40, 2, false)});
+  out.push_back({"arrow, first row", arrow_lower(40, 2, true)});
+  out.push_back({"wide arrow", arrow_lower(120, 5, false)});
+  out.push_back({"two stars", make_lower(150, [](Index i, Index j) {
+                   return i >= 140 ? j % 2 == i % 2 || j >= 140 : j / 3 == i / 3 && j < 60;
+                 })});
+  out.push_back({"binary tree", make_lower(31, [](Index i, Index j) { return j == (i - 1) / 2; })});
+  out.push_back(
+      {"tree, root last", make_lower(31, [](Index i, Index j) { return 30 - i == (29 - j) / 2; })});
+  out.push_back({"banded", make_lower(50, [](Index i, Index j) { return i - j <= 3; })});
+  out.push_back(
+      {"two blocks", make_lower(30, [](Index i, Index j) { return i % 2 == j % 2 && i - j < 8; })});
+  out.push_back({"2-D grid", grid_lower(9, 8, 1)});
+  out.push_back({"3-D grid", grid_lower(5, 4, 3)});
+  for (unsigned seed = 0; seed < num_random; ++seed) {
+    const Index n = 2 + static_cast<Index>(seed * 7 % 53);
+    out.push_back({"random", random_lower(n, 0.01 + 0.04 * (seed % 5), seed)});
+  }
+  return out;
+}
+
+inline std::vector<Index> identity(Index n) {
+  std::vector<Index> out(n);
+  std::iota(out.begin(), out.end(), 0);
+  return out;
+}
+
+inline std::vector<Index> shuffled(Index n, unsigned seed) {
+  std::vector<Index> out = identity(n);
+  std::shuffle(out.begin(), out.end(), std::mt19937(seed));
+  return out;
 }
 
 // Elimination on a dense boolean matrix: the pattern of L of P A P^T, iperm[old] = new.

@@ -1,6 +1,5 @@
 // The symbolic layer against dense symbolic elimination, and the invariants that kernels rely on.
 #include <algorithm>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -11,55 +10,12 @@
 #include "../symbolic/schedule.h"
 #include "check.h"
 #include "patterns.h"
+#include "plan_labels.h"
 
 using namespace cholax;
 using namespace cholax::testing;
 
 namespace {
-
-struct Case {
-  const char* name;
-  Lower a;
-};
-
-std::vector<Case> cases() {
-  std::vector<Case> out;
-  out.push_back({"n = 0", Lower{}});
-  out.push_back({"n = 1", make_lower(1, [](Index, Index) { return false; })});
-  out.push_back({"diagonal", make_lower(7, [](Index, Index) { return false; })});
-  out.push_back({"dense", make_lower(19, [](Index, Index) { return true; })});
-  out.push_back({"arrow, last row", arrow_lower(40, 2, false)});
-  out.push_back({"arrow, first row", arrow_lower(40, 2, true)});
-  out.push_back({"wide arrow", arrow_lower(120, 5, false)});
-  out.push_back({"two stars", make_lower(150, [](Index i, Index j) {
-                   return i >= 140 ? j % 2 == i % 2 || j >= 140 : j / 3 == i / 3 && j < 60;
-                 })});
-  out.push_back({"binary tree", make_lower(31, [](Index i, Index j) { return j == (i - 1) / 2; })});
-  out.push_back(
-      {"tree, root last", make_lower(31, [](Index i, Index j) { return 30 - i == (29 - j) / 2; })});
-  out.push_back({"banded", make_lower(50, [](Index i, Index j) { return i - j <= 3; })});
-  out.push_back(
-      {"two blocks", make_lower(30, [](Index i, Index j) { return i % 2 == j % 2 && i - j < 8; })});
-  out.push_back({"2-D grid", grid_lower(9, 8, 1)});
-  out.push_back({"3-D grid", grid_lower(5, 4, 3)});
-  for (unsigned seed = 0; seed < 60; ++seed) {
-    const Index n = 2 + static_cast<Index>(seed * 7 % 53);
-    out.push_back({"random", random_lower(n, 0.01 + 0.04 * (seed % 5), seed)});
-  }
-  return out;
-}
-
-std::vector<Index> identity(Index n) {
-  std::vector<Index> out(n);
-  std::iota(out.begin(), out.end(), 0);
-  return out;
-}
-
-std::vector<Index> shuffled(Index n, unsigned seed) {
-  std::vector<Index> out = identity(n);
-  std::shuffle(out.begin(), out.end(), std::mt19937(seed));
-  return out;
-}
 
 bool is_permutation_of_n(std::vector<Index> perm, Index n) {
   std::sort(perm.begin(), perm.end());
@@ -85,11 +41,6 @@ void test_tree_and_counts(const Lower& a) {
     CHECK(count[j] == rows);
     CHECK(first == -1 || place[j] < place[first]);
   }
-}
-
-Index width(const Plan& plan, Index s) { return plan.first_column[s + 1] - plan.first_column[s]; }
-Index height(const Plan& plan, Index s) {
-  return static_cast<Index>(plan.row_ptr[s + 1] - plan.row_ptr[s]);
 }
 
 void test_supernodes(const Plan& plan) {
@@ -133,17 +84,6 @@ void test_schedule(const Plan& plan) {
   CHECK(is_permutation_of_n(plan.schedule, plan.num_supernodes));
   CHECK(static_cast<Index>(stack.size()) == std::count(plan.parent.begin(), plan.parent.end(), -1));
   CHECK(peak == plan.stack_size);
-}
-
-// The (row, column) of each position of the factor vector that is not padding.
-std::vector<std::pair<Index, Index>> labels(const Plan& plan) {
-  std::vector<std::pair<Index, Index>> out(plan.size, {-1, -1});
-  for (Index s = 0; s < plan.num_supernodes; ++s)
-    for (Index j = 0; j < width(plan, s); ++j)
-      for (Index t = j; t < height(plan, s); ++t)
-        out[plan.panel_ptr[s] + Offset{j} * height(plan, s) + t] = {plan.rows[plan.row_ptr[s] + t],
-                                                                    plan.first_column[s] + j};
-  return out;
 }
 
 void test_positions(const Plan& plan, const Lower& a) {
@@ -220,12 +160,7 @@ void test_plan(const Lower& a, const std::vector<Index>* perm, bool to_postorder
 
 void test_plan_from_factor(const Lower& a) {
   const auto simplicial = analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {false, false, {}});
-  Lower l;
-  l.n = a.n;
-  l.ptr.resize(a.n + 1);
-  l.row.resize(simplicial->nnz_factor);
-  std::vector<Index> position(l.row.size());
-  lower_pattern(*simplicial, l.ptr.data(), l.row.data(), position.data());
+  const Lower l = exact_pattern(*simplicial);
   const auto plan = plan_from_factor(l.n, l.ptr.data(), l.row.data());
   CHECK(plan->closed && plan->rows == l.row && plan->parent == simplicial->parent);
   CHECK(plan->relative == simplicial->relative && plan->size == plan->nnz_factor);
@@ -297,7 +232,7 @@ void test_deep_tree() {
 }  // namespace
 
 int main() {
-  for (const Case& c : cases()) {
+  for (const Case& c : cases(60)) {
     check::where = c.name;
     test_tree_and_counts(c.a);
     test_plan_from_factor(c.a);

@@ -1,0 +1,96 @@
+"""Short cuts: one call from a matrix to a solve, a log-determinant or entries of its inverse.
+
+Inside one `jit` XLA merges the factorisations of short cuts on the same matrix.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+from jax.typing import ArrayLike
+
+from cholax._core.errors import StructureError
+from cholax.linalg import operands
+from cholax.linalg.cholesky import cholesky, plan_for
+from cholax.linalg.factor_maps import FILLED, inverse_map
+from cholax.linalg.matrix import SparseMatrix
+from cholax.patterns import Pattern
+from cholax.symbolic import Plan
+
+
+@partial(jax.jit, static_argnames="plan")
+def _log_det(A: SparseMatrix, plan: Plan) -> jax.Array:
+    return cholesky(A, ordering=plan).log_det()
+
+
+@partial(jax.jit, static_argnames="plan")
+def _solve(A: SparseMatrix, b: jax.Array, plan: Plan) -> jax.Array:
+    return cholesky(A, ordering=plan).solve(b)
+
+
+@partial(jax.jit, static_argnames=("plan", "pattern"))
+def _selected_inverse(A: SparseMatrix, plan: Plan, pattern: Any) -> SparseMatrix:
+    return cholesky(A, ordering=plan).selected_inverse(pattern)
+
+
+def _symmetric(A: Any, where: str) -> None:
+    if not isinstance(A, SparseMatrix) or not A.symmetric:
+        raise StructureError(
+            f"{where}: need a symmetric SparseMatrix, got {A!r}. General matrices are not "
+            "supported yet; build symmetric ones with symmetric=True."
+        )
+
+
+def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array:
+    """Solve A x = b for symmetric positive definite A: `cholesky(A).solve(b)`.
+
+    x is NaN where A is not positive definite.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> cx.solve(4.0 * cx.eye(2), jnp.ones(2)).tolist()
+        [0.25, 0.25]
+    """
+    _symmetric(A, "solve")
+    return _solve(A, operands.same_dtype(b, A.dtype, "solve"), plan_for(A, ordering))
+
+
+def log_det(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
+    """log|A| for symmetric positive definite A: `cholesky(A).log_det()`; NaN where A is not.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> round(float(cx.log_det(2.0 * cx.eye(3))), 5)
+        2.07944
+    """
+    _symmetric(A, "log_det")
+    return _log_det(A, plan_for(A, ordering))
+
+
+def selected_inverse(
+    A: SparseMatrix, pattern: Pattern | str | None = None, *, ordering: Any = "auto"
+) -> SparseMatrix:
+    """Entries of A⁻¹ on a pattern: `cholesky(A).selected_inverse(pattern)`.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> A = cx.from_dense(jnp.array([[2.0, 1.0], [1.0, 2.0]]), symmetric=True)
+        >>> cx.selected_inverse(A).to_dense().round(4).tolist()
+        [[0.66..., -0.33...], [-0.33..., 0.66...]]
+    """
+    _symmetric(A, "selected_inverse")
+    if pattern is not None and not isinstance(pattern, Pattern) and pattern != FILLED:
+        inverse_map(plan_for(A, ordering), pattern)
+    return _selected_inverse(A, plan_for(A, ordering), pattern)
+
+
+def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
+    """diag(A⁻¹): `cholesky(A).inverse_diagonal()`.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> cx.inverse_diagonal(4.0 * cx.eye(2)).tolist()
+        [0.25, 0.25]
+    """
+    _symmetric(A, "inverse_diagonal")
+    return selected_inverse(A, ordering=ordering).diagonal()

@@ -1,0 +1,42 @@
+"""Every example in a docstring runs, and every public function has one."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import cholax as cx
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+SKIPPED = ("cholax.demo.__main__", "cholax.__main__", "cholax._native._cholax")
+
+
+def modules() -> list[str]:
+    names = [m.name for m in pkgutil.walk_packages(cx.__path__, "cholax.")]
+    return [name for name in names if name not in SKIPPED]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstring_examples_run(name: str) -> None:
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=FLAGS).failed == 0
+
+
+def public() -> list[tuple[str, object]]:
+    names = {n: v for n, v in vars(cx).items() if not n.startswith("_")}
+    names |= {f"csc.{n}": getattr(cx.csc, n) for n in cx.csc.__all__}
+    callables = {n: v for n, v in names.items() if inspect.isfunction(v) or inspect.isclass(v)}
+    return sorted(callables.items())
+
+
+# Made by functions that show them at work.
+WITHOUT_EXAMPLE = {"Factor", "Plan", "register_kernels"}
+
+
+@pytest.mark.parametrize(("name", "item"), public())
+def test_public_names_are_documented_with_an_example(name: str, item: object) -> None:
+    text = inspect.getdoc(item) or ""
+    assert text
+    assert ">>>" in text or name in WITHOUT_EXAMPLE
