@@ -26,10 +26,12 @@ void add_rows(const Node& node, int k, const T* block, T* x) {
 
 }  // namespace detail
 
+// The sweeps run over columns in their own order, not plan.schedule: that is a postorder of the tree,
+// valid only where L is closed under fill, and any lower triangular L may be solved with.
 template <class T>
 void solve_lower(const Plan& plan, Scratch<T>& scratch, const T* l, int k, T* x) {
   T* below = scratch.work[0].reserve(std::size_t(plan.max_below) * k);
-  for (const Index s : plan.schedule) {
+  for (Index s = 0; s < plan.num_supernodes; ++s) {
     const Node node = node_at(plan, s);
     const T* lj = l + node.panel;
     T* own = x + std::ptrdiff_t(node.first) * k;
@@ -43,8 +45,8 @@ void solve_lower(const Plan& plan, Scratch<T>& scratch, const T* l, int k, T* x)
 template <class T>
 void solve_lower_transposed(const Plan& plan, Scratch<T>& scratch, const T* l, int k, T* x) {
   T* below = scratch.work[0].reserve(std::size_t(plan.max_below) * k);
-  for (auto it = plan.schedule.rbegin(); it != plan.schedule.rend(); ++it) {
-    const Node node = node_at(plan, *it);
+  for (Index s = plan.num_supernodes - 1; s >= 0; --s) {
+    const Node node = node_at(plan, s);
     const T* lj = l + node.panel;
     T* own = x + std::ptrdiff_t(node.first) * k;
     detail::read_rows(node, k, x, below);

@@ -191,7 +191,9 @@ class Factor:
             >>> cx.cholesky(4.0 * cx.eye(2)).sample(jax.random.key(0), (5, 3)).shape
             (5, 3, 2)
         """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+        if any(size < 0 for size in shape):
+            raise ShapeError(f"Factor.sample: sizes must not be negative, got shape {shape}.")
         z = jax.random.normal(key, (self.n, int(np.prod(shape))), self._panels.dtype)
         return self.half_solve_t(z).T.reshape(*shape, self.n)
 
@@ -209,6 +211,7 @@ class Factor:
         return SparseMatrix(primitives.gather(entry_map, self._panels), pattern)
 
     def _right_hand_side(self, b: ArrayLike, where: str) -> tuple[jax.Array, jax.Array]:
+        operands.refuse_foreign(b, where)
         array = operands.same_dtype(b, self._panels.dtype, where)
         if array.ndim not in (1, 2) or array.shape[0] != self.n:
             raise ShapeError(

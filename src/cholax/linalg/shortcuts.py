@@ -35,8 +35,9 @@ def _selected_inverse(A: SparseMatrix, plan: Plan, pattern: Any) -> SparseMatrix
 
 def _symmetric(A: Any, where: str) -> None:
     if not isinstance(A, SparseMatrix) or not A.symmetric:
+        got = repr(A) if isinstance(A, SparseMatrix) else type(A).__name__
         raise StructureError(
-            f"{where}: need a symmetric SparseMatrix, got {A!r}. General matrices are not "
+            f"{where}: need a symmetric SparseMatrix, got {got}. General matrices are not "
             "supported yet; build symmetric ones with symmetric=True."
         )
 
@@ -52,6 +53,7 @@ def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array
         [0.25, 0.25]
     """
     _symmetric(A, "solve")
+    operands.refuse_foreign(b, "solve")
     return _solve(A, operands.same_dtype(b, A.dtype, "solve"), plan_for(A, ordering))
 
 
