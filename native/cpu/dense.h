@@ -226,13 +226,14 @@ int cholesky_lower(int n, T* a, int lda) {
     char lower = 'L';
     int info = 0;
     blas.potrf(&lower, &n, a, &lda, &info);
-    if (info > 0) return info - 1;
-    // Not every LAPACK notices a NaN or infinite pivot: look at the diagonal it left behind.
-    for (int j = 0; j < n; ++j) {
+    // Not every LAPACK notices a NaN or infinite pivot, and one may come before the pivot it stopped
+    // at: look at the diagonal it left behind.
+    const int end = info > 0 ? info - 1 : n;
+    for (int j = 0; j < end; ++j) {
       const T d = a[j + std::ptrdiff_t(j) * lda];
       if (!(d > 0) || !std::isfinite(d)) return j;
     }
-    return -1;
+    return info > 0 ? end : -1;
   }
   for (int j = 0; j < n; ++j) {
     T* aj = a + std::ptrdiff_t(j) * lda;

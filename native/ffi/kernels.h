@@ -31,7 +31,7 @@ struct CholeskyKernel {
       *call.result<std::int32_t>(1, b) = status;
       if (call.flag && status != 0)
         return xf::Error::InvalidArgument(
-            "cholesky: the matrix must be positive definite, but the pivot of column " +
+            "cholesky: the matrix must be positive definite, but the pivot of row " +
             std::to_string(status - 1) + " is not a finite positive number" +
             (call.batch > 1 ? " in batch member " + std::to_string(b) : std::string()) + ".");
     }

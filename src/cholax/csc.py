@@ -63,7 +63,7 @@ def sparse_triangular_solve(
     where = "sparse_triangular_solve"
     L_x = _values(L_x, L_indices, where)
     b = _right_hand_side(b, L_indptr, L_x, where)
-    columns = b.reshape(b.shape[0], -1 if b.size else int(np.prod(b.shape[1:])))
+    columns = b[:, None] if b.ndim == 1 else b
     if _concrete(L_indices, L_indptr):
         ref = Ref(plan_from_factor(_pattern(L_indices, L_indptr)))
     else:
@@ -137,7 +137,7 @@ def sparse_solve(
     where = "sparse_solve"
     A_x = _values(A_x, A_indices, where)
     b = _right_hand_side(b, A_indptr, A_x, where)
-    columns = b.reshape(b.shape[0], -1 if b.size else int(np.prod(b.shape[1:])))
+    columns = b[:, None] if b.ndim == 1 else b
     ref = _matrix_ref(A_indices, A_indptr, L_nse, where)
     panels, _ = primitives.cholesky(ref, A_x, throw=False)
     return primitives.solve(ref, A_x, panels, columns).reshape(b.shape)

@@ -212,14 +212,15 @@ class Factor:
 
     def _right_hand_side(self, b: ArrayLike, where: str) -> tuple[jax.Array, jax.Array]:
         operands.refuse_foreign(b, where)
+        if getattr(self._panels, "ndim", 1) != 1:
+            raise ShapeError(
+                f"{where}: this is a batch of factors, of shape {self.status.shape}. Map over it: "
+                "jax.vmap(lambda F: F.solve(b))(factors)."
+            )
         array = operands.same_dtype(b, self._panels.dtype, where)
         if array.ndim not in (1, 2) or array.shape[0] != self.n:
             raise ShapeError(
                 f"{where}: need a right-hand side of shape ({self.n},) or ({self.n}, k), got "
                 f"{array.shape}. For more batch dimensions use jax.vmap."
             )
-        return array, array.reshape(self.n, -1) if array.size else array.reshape(self.n, _k(array))
-
-
-def _k(array: jax.Array) -> int:
-    return 1 if array.ndim == 1 else array.shape[1]
+        return array, array[:, None] if array.ndim == 1 else array

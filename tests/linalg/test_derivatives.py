@@ -1,0 +1,493 @@
+"""Derivatives to third order of everything made from one factor, against dense JAX twins.
+
+Each case is a map from values (and perhaps a vector) to an array, with a dense twin. Orders beyond
+one are compared on the scalar φ(v) = ⟨w, f(v)⟩ with fixed weights w: H t in four compositions of
+forward and reverse, and the third derivative in the directions (s, t). No program holds several
+batched `lax.linalg` calls, which can deadlock on jaxlib 0.10: twins are never vmapped.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cholax as cx
+from tests.linalg.twins import (
+    assert_close,
+    dense_half_solve,
+    dense_half_solve_t,
+    dense_log_det,
+    dense_lower,
+    random_problem,
+    relative_error,
+    tol,
+)
+
+PROBLEM = random_problem(7, 9, seed=4)
+N = PROBLEM.n
+KEY = jax.random.key(3)
+RNG = np.random.default_rng(5)
+B, DB = RNG.standard_normal((2, N))
+B3, DB3 = RNG.standard_normal((2, N, 3))
+PERM = cx.analyse(PROBLEM.pattern).perm
+
+
+def factor(values):
+    return cx.cholesky(PROBLEM.matrix(values))
+
+
+@cache
+def filled():
+    return factor(PROBLEM.values).selected_inverse("filled").pattern
+
+
+@cache
+def lower_pattern():
+    return factor(PROBLEM.values).lower().pattern
+
+
+def noise(dtype):
+    return jax.random.normal(KEY, (N, 1), dtype)[:, 0]
+
+
+@dataclass(frozen=True)
+class Case:
+    """f(values, x) and its dense twin; x is None where f has no second argument."""
+
+    sparse: object
+    dense: object
+    x: object = None
+    dx: object = None
+
+    def arguments(self, dtype="float64"):
+        values = PROBLEM.values.astype(dtype)
+        return (values,) if self.x is None else (values, self.x.astype(dtype))
+
+    def tangents(self, seed=1, dtype="float64"):
+        direction = PROBLEM.direction(seed).astype(dtype)
+        return (direction,) if self.x is None else (direction, self.dx.astype(dtype))
+
+
+def entries(D, pattern):
+    return D[pattern.rows, pattern.columns]
+
+
+CASES = {
+    "log_det": Case(lambda v: factor(v).log_det(), lambda v: dense_log_det(PROBLEM.dense(v))),
+    "solve": Case(
+        lambda v, b: factor(v).solve(b), lambda v, b: jnp.linalg.solve(PROBLEM.dense(v), b), B, DB
+    ),
+    "solve_many": Case(
+        lambda v, b: factor(v).solve(b),
+        lambda v, b: jnp.linalg.solve(PROBLEM.dense(v), b),
+        B3,
+        DB3,
+    ),
+    "inverse_diagonal": Case(
+        lambda v: factor(v).inverse_diagonal(),
+        lambda v: jnp.diag(jnp.linalg.inv(PROBLEM.dense(v))),
+    ),
+    "selected_inverse": Case(
+        lambda v: factor(v).selected_inverse().values,
+        lambda v: entries(jnp.linalg.inv(PROBLEM.dense(v)), PROBLEM.pattern),
+    ),
+    "selected_inverse_filled": Case(
+        lambda v: factor(v).selected_inverse("filled").values,
+        lambda v: entries(jnp.linalg.inv(PROBLEM.dense(v)), filled()),
+    ),
+    "lower": Case(
+        lambda v: factor(v).lower().values,
+        lambda v: entries(dense_lower(PROBLEM.dense(v), PERM), lower_pattern()),
+    ),
+    "half_solve": Case(
+        lambda v, b: factor(v).half_solve(b),
+        lambda v, b: dense_half_solve(PROBLEM.dense(v), PERM, b),
+        B,
+        DB,
+    ),
+    "half_solve_t": Case(
+        lambda v, z: factor(v).half_solve_t(z),
+        lambda v, z: dense_half_solve_t(PROBLEM.dense(v), PERM, z),
+        B3,
+        DB3,
+    ),
+    "sample": Case(
+        lambda v: factor(v).sample(KEY),
+        lambda v: dense_half_solve_t(PROBLEM.dense(v), PERM, noise(v.dtype)),
+    ),
+    "quadratic_form": Case(
+        lambda v, x: cx.quadratic_form(PROBLEM.matrix(v), x),
+        lambda v, x: x @ PROBLEM.dense(v) @ x,
+        B,
+        DB,
+    ),
+    "gaussian_log_density": Case(
+        lambda v, x: _log_density(factor(v), x),
+        lambda v, x: (
+            dense_log_det(PROBLEM.dense(v)) - x @ jnp.linalg.solve(PROBLEM.dense(v), x)
+        ),
+        B,
+        DB,
+    ),
+    "short_cuts": Case(
+        lambda v, x: (
+            cx.log_det(PROBLEM.matrix(v))
+            + jnp.sum(cx.solve(PROBLEM.matrix(v), x) * cx.inverse_diagonal(PROBLEM.matrix(v)))
+            + jnp.sum(cx.selected_inverse(PROBLEM.matrix(v)).values)
+        ),
+        lambda v, x: _dense_short_cuts(PROBLEM.dense(v), x),
+        B,
+        DB,
+    ),
+}
+
+
+def _log_density(F, x):
+    return F.log_det() - x @ F.solve(x)
+
+
+def _dense_short_cuts(D, x):
+    inverse = jnp.linalg.inv(D)
+    return (
+        dense_log_det(D)
+        + jnp.sum((inverse @ x) * jnp.diag(inverse))
+        + jnp.sum(entries(inverse, PROBLEM.pattern))
+    )
+
+
+def weighted(function):
+    """φ = ⟨w, f⟩ with weights that tell all entries apart."""
+
+    def phi(*arguments):
+        out = function(*arguments)
+        return jnp.sum(jnp.cos(1.0 + jnp.arange(out.size, dtype=out.dtype)) * out.ravel())
+
+    return phi
+
+
+# The compositions, each as a function of (phi, arguments, tangents).
+
+
+def gradient_of(phi, arguments):
+    return jax.grad(phi, argnums=tuple(range(len(arguments))))
+
+
+def dot(a, b):
+    return sum(jnp.vdot(x, y) for x, y in zip(a, b, strict=True))
+
+
+def forward_over_reverse(phi, arguments, tangents):
+    return jax.jvp(gradient_of(phi, arguments), arguments, tangents)[1]
+
+
+def reverse_over_reverse(phi, arguments, tangents):
+    def directional(*arguments):
+        return dot(gradient_of(phi, arguments)(*arguments), tangents)
+
+    return gradient_of(phi, arguments)(*arguments) and gradient_of(directional, arguments)(
+        *arguments
+    )
+
+
+def reverse_over_forward(phi, arguments, tangents):
+    def directional(*arguments):
+        return jax.jvp(phi, arguments, tangents)[1]
+
+    return gradient_of(directional, arguments)(*arguments)
+
+
+def forward_over_forward(phi, arguments, tangents):
+    def directional(*arguments):
+        return jax.jvp(phi, arguments, tangents)[1]
+
+    return jax.jvp(directional, arguments, tangents)[1]
+
+
+SECOND = {f.__name__: f for f in (forward_over_reverse, reverse_over_reverse, reverse_over_forward)}
+
+
+def third(phi, arguments, s, t):
+    """d/ds of H t, as a gradient: forward over forward over reverse."""
+
+    def hvp(*arguments):
+        return forward_over_reverse(phi, arguments, t)
+
+    return jax.jvp(hvp, arguments, s)[1]
+
+
+@cache
+def reference(name):
+    """Everything of the dense twin, in float64 and one program."""
+    case = CASES[name]
+
+    @jax.jit
+    def run(arguments, t, s):
+        value, tangent = jax.jvp(case.dense, arguments, t)
+        phi = weighted(case.dense)
+        return {
+            "value": value,
+            "tangent": tangent,
+            "gradient": gradient_of(phi, arguments)(*arguments),
+            "second": forward_over_reverse(phi, arguments, t),
+            "third": third(phi, arguments, s, t),
+        }
+
+    return run(case.arguments(), case.tangents(1), case.tangents(2))
+
+
+ALL = pytest.mark.parametrize("name", CASES)
+DTYPES = pytest.mark.parametrize("dtype", ["float64", "float32"])
+
+
+@DTYPES
+@ALL
+def test_value_and_tangent_agree_with_dense(name, dtype):
+    case = CASES[name]
+    run = jax.jit(lambda a, t: jax.jvp(case.sparse, a, t))
+    value, tangent = run(case.arguments(dtype), case.tangents(dtype=dtype))
+    assert value.dtype == tangent.dtype == dtype
+    assert_close(value, reference(name)["value"], tol.value(dtype))
+    assert_close(tangent, reference(name)["tangent"], tol.gradient(dtype))
+
+
+@DTYPES
+@ALL
+def test_gradient_agrees_with_dense(name, dtype):
+    case = CASES[name]
+    arguments = case.arguments(dtype)
+    got = jax.jit(gradient_of(weighted(case.sparse), arguments))(*arguments)
+    assert all(g.dtype == dtype for g in got)
+    assert_close(got, reference(name)["gradient"], tol.gradient(dtype))
+
+
+@pytest.mark.parametrize("composition", SECOND)
+@ALL
+def test_second_derivative_agrees_with_dense_in_every_composition(name, composition):
+    case = CASES[name]
+    run = jax.jit(lambda a, t: SECOND[composition](weighted(case.sparse), a, t))
+    got = run(case.arguments(), case.tangents())
+    assert_close(got, reference(name)["second"], tol.second("float64"))
+
+
+@ALL
+def test_forward_over_forward_is_the_quadratic_form_of_the_hessian(name):
+    case = CASES[name]
+    run = jax.jit(lambda a, t: forward_over_forward(weighted(case.sparse), a, t))
+    want = dot(case.tangents(), reference(name)["second"])
+    assert_close(run(case.arguments(), case.tangents()), want, tol.second("float64"))
+
+
+@pytest.mark.parametrize("name", ["log_det", "solve", "inverse_diagonal", "lower", "sample"])
+def test_second_derivative_agrees_with_dense_in_float32(name):
+    case = CASES[name]
+    run = jax.jit(lambda a, t: forward_over_reverse(weighted(case.sparse), a, t))
+    got = run(case.arguments("float32"), case.tangents(dtype="float32"))
+    assert_close(got, reference(name)["second"], tol.second("float32"))
+
+
+@ALL
+def test_third_derivative_agrees_with_dense(name):
+    case = CASES[name]
+    run = jax.jit(lambda a, s, t: third(weighted(case.sparse), a, s, t))
+    got = run(case.arguments(), case.tangents(2), case.tangents(1))
+    assert_close(got, reference(name)["third"], tol.third)
+
+
+@pytest.mark.parametrize("name", ["log_det", "selected_inverse", "sample"])
+def test_third_derivative_agrees_in_pure_reverse_mode(name):
+    case = CASES[name]
+    phi = weighted(case.sparse)
+
+    def hvp(*arguments):
+        return reverse_over_reverse(phi, arguments, case.tangents(1))
+
+    run = jax.jit(gradient_of(lambda *a: dot(hvp(*a), case.tangents(2)), case.arguments()))
+    assert_close(run(*case.arguments()), reference(name)["third"], tol.third)
+
+
+@pytest.mark.parametrize(
+    "name", ["log_det", "solve", "inverse_diagonal", "selected_inverse", "lower", "half_solve"]
+)
+def test_tangent_agrees_with_central_differences(name):
+    """Independent of the twins and of dense automatic differentiation."""
+    case = CASES[name]
+    f, step = jax.jit(case.sparse), 1e-5
+
+    def moved(sign):
+        pairs = zip(case.arguments(), case.tangents(), strict=True)
+        return f(*(a + sign * step * t for a, t in pairs))
+
+    difference = (moved(1) - moved(-1)) / (2 * step)
+    _, tangent = jax.jvp(f, case.arguments(), case.tangents())
+    assert_close(tangent, difference, tol.finite_difference)
+
+
+@pytest.mark.parametrize("name", ["log_det", "selected_inverse", "lower"])
+def test_hessian_agrees_with_central_differences_of_the_gradient(name):
+    case = CASES[name]
+    gradient, step = jax.jit(jax.grad(weighted(case.sparse))), 1e-5
+    (values,), (t,) = case.arguments(), case.tangents()
+    difference = (gradient(values + step * t) - gradient(values - step * t)) / (2 * step)
+    _, got = jax.jvp(gradient, (values,), (t,))
+    assert_close(got, difference, tol.finite_difference)
+
+
+# --- one argument at a time ------------------------------------------------------------------------
+
+WITH_VECTOR = [name for name, case in CASES.items() if case.x is not None]
+
+
+@pytest.mark.parametrize("name", WITH_VECTOR)
+def test_each_argument_alone_gives_its_part_of_the_tangent(name):
+    """The other argument's tangent is a symbolic zero."""
+    case = CASES[name]
+    (v, x), (dv, dx) = case.arguments(), case.tangents()
+    _, in_values = jax.jvp(lambda v: case.sparse(v, x), (v,), (dv,))
+    _, in_x = jax.jvp(lambda x: case.sparse(v, x), (x,), (dx,))
+    assert_close(in_values + in_x, reference(name)["tangent"], tol.gradient("float64"))
+    phi = weighted(case.sparse)
+    got = jax.grad(phi, argnums=0)(v, x), jax.grad(phi, argnums=1)(v, x)
+    assert_close(got, reference(name)["gradient"], tol.gradient("float64"))
+
+
+# --- known formulas --------------------------------------------------------------------------------
+
+
+def test_logdet_gradient_is_selected_inverse_counting_both_mirror_entries():
+    gradient = jax.grad(CASES["log_det"].sparse)(PROBLEM.values)
+    Z = factor(PROBLEM.values).selected_inverse()
+    off = PROBLEM.pattern.rows != PROBLEM.pattern.columns
+    assert_close(gradient, np.where(off, 2, 1) * Z.values, tol.value("float64"))
+
+
+def test_gradient_with_respect_to_the_matrix_is_a_matrix():
+    A = PROBLEM.matrix()
+    gradient = jax.grad(lambda A: cx.log_det(A))(A)
+    assert isinstance(gradient, cx.SparseMatrix)
+    assert_close(gradient.values, reference("log_det")["gradient"][0], tol.gradient("float64"))
+    scaled = jax.grad(lambda c: cx.log_det(c * A))(2.0)
+    assert_close(scaled, N / 2.0, tol.gradient("float64"))
+
+
+def test_sample_gradient_reparametrises_the_variance():
+    """Σ over white noise of x xᵀ is A⁻¹, so its diagonal's tangent is that of inverse_diagonal."""
+
+    def variance(v):
+        M = factor(v).half_solve_t(jnp.eye(N))
+        return jnp.sum(M**2, axis=1)
+
+    arguments, tangents = (PROBLEM.values,), (PROBLEM.direction(1),)
+    got = jax.jvp(variance, arguments, tangents)
+    want = jax.jvp(CASES["inverse_diagonal"].sparse, arguments, tangents)
+    assert_close(got, want, tol.gradient("float64"))
+
+
+def test_amalgamation_zeros_never_leak_into_derivatives():
+    """Supernodes merged with explicit zeros: same derivatives as one column per supernode."""
+    problem = random_problem(40, 70, seed=6)
+    merged = cx.analyse(problem.pattern, "natural")
+    single = cx.analyse(problem.pattern, "natural", supernodal=False)
+    assert merged.size > single.size == single.nnz_factor
+
+    def f(plan):
+        def phi(v):
+            F = cx.cholesky(problem.matrix(v), ordering=plan)
+            parts = (F.lower().values, F.selected_inverse("filled").values, F.half_solve(np.ones(40)))
+            return sum(weighted(lambda p: p)(part) for part in parts) + F.log_det()
+
+        run = jax.jit(lambda v, t: jax.jvp(jax.value_and_grad(phi), (v,), (t,)))
+        return run(problem.values, problem.direction(1))
+
+    assert_close(f(merged), f(single), tol.second("float64"))
+
+
+# --- under vmap --------------------------------------------------------------------------------------
+
+STACK = np.stack([PROBLEM.values, 1.5 * PROBLEM.values, PROBLEM.values + PROBLEM.direction(9)])
+
+
+def loop_and_vmap(function, batched, shared, axes):
+    compiled = jax.jit(function)
+    members = [[a[i] for a in batched] for i in range(3)]
+
+    def merge(member):
+        parts = iter(member)
+        rest = iter(shared)
+        return [next(parts) if axis == 0 else next(rest) for axis in axes]
+
+    want = [compiled(*merge(m)) for m in members]
+    want = jax.tree.map(lambda *leaves: np.stack(leaves), *want)
+    arguments = iter(batched), iter(shared)
+    merged = [next(arguments[0]) if axis == 0 else next(arguments[1]) for axis in axes]
+    return jax.jit(jax.vmap(function, in_axes=axes))(*merged), want
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n != "short_cuts"])
+def test_vmap_over_values_of_derivatives_agrees_with_a_loop(name):
+    case = CASES[name]
+    phi = weighted(case.sparse)
+    t = case.tangents()
+    rest = () if case.x is None else (case.x,)
+    axes = (0,) + (None,) * len(rest)
+
+    def everything(*arguments):
+        gradient, hvp = jax.jvp(gradient_of(phi, arguments), arguments, t)
+        return case.sparse(*arguments), gradient, hvp
+
+    got, want = loop_and_vmap(everything, (STACK,), rest, axes)
+    assert_close(got, want, tol.gradient("float64"))
+
+
+@pytest.mark.parametrize("axes", [(None, 0), (0, 0)], ids=["rhs", "both"])
+@pytest.mark.parametrize("name", ["solve", "half_solve", "half_solve_t", "quadratic_form"])
+def test_vmap_over_right_hand_sides_of_derivatives_agrees_with_a_loop(name, axes):
+    case = CASES[name]
+    phi = weighted(case.sparse)
+    xs = np.stack([case.x, 2 * case.x, case.x + case.dx])
+    batched = (xs,) if axes[0] is None else (STACK, xs)
+    shared = (PROBLEM.values,) if axes[0] is None else ()
+
+    def everything(*arguments):
+        gradient, hvp = jax.jvp(gradient_of(phi, arguments), arguments, case.tangents())
+        return case.sparse(*arguments), gradient, hvp
+
+    got, want = loop_and_vmap(everything, batched, shared, axes)
+    assert_close(got, want, tol.gradient("float64"))
+
+
+@pytest.mark.parametrize("name", ["solve", "half_solve", "half_solve_t"])
+def test_gradient_of_a_sum_over_a_batch_sums_the_shared_argument(name):
+    """Values shared over the batch: one outer product with more columns, not one per member."""
+    case = CASES[name]
+    xs = np.stack([case.x, 2 * case.x, case.x + case.dx])
+
+    def total(v):
+        return jnp.sum(jax.vmap(lambda x: weighted(case.sparse)(v, x))(xs))
+
+    got = jax.jit(jax.grad(total))(PROBLEM.values)
+    want = sum(jax.grad(weighted(case.sparse))(PROBLEM.values, x) for x in xs)
+    assert_close(got, want, tol.gradient("float64"))
+
+
+def test_jacobians_agree_forward_and_reverse():
+    f = CASES["selected_inverse"].sparse
+    forward, reverse = jax.jit(jax.jacfwd(f))(STACK[0]), jax.jit(jax.jacrev(f))(STACK[0])
+    assert_close(forward, reverse, tol.gradient("float64"))
+    # d(A⁻¹) = −A⁻¹ dA A⁻¹, by hand
+    inverse = np.linalg.inv(PROBLEM.dense())
+    i, j = PROBLEM.pattern.rows, PROBLEM.pattern.columns
+    by_hand = -(inverse[np.ix_(i, i)] * inverse[np.ix_(j, j)])
+    by_hand -= np.where(i != j, inverse[np.ix_(i, j)] * inverse[np.ix_(j, i)], 0)
+    assert relative_error(forward, by_hand) <= tol.gradient("float64")
+
+
+def test_hessian_of_logdet_is_minus_the_jacobian_of_the_weighted_inverse():
+    f = CASES["log_det"].sparse
+    hessian = jax.jit(jax.hessian(f))(STACK[0])
+    assert_close(hessian, hessian.T, tol.gradient("float64"))
+    assert (np.linalg.eigvalsh(hessian) < 0).all()  # log-det is strictly concave
+    reverse = jax.jit(jax.jacrev(jax.jacrev(f)))(STACK[0])
+    assert_close(hessian, reverse, tol.gradient("float64"))
