@@ -31,7 +31,7 @@ void cotangent_diagonal_block(int n, const T* lj, int ld, T* panel, T* middle) {
 // X_J −= tril(W_Bᵀ L_B); W_J as above. Children read (W_J, W_B, U).
 template <class T>
 void cholesky_cotangent(const Plan& plan, Scratch<T>& scratch, const T* l, const T* x, T* w) {
-  std::memcpy(w, x, sizeof(T) * plan.size);
+  std::copy_n(x, plan.size, w);
   T* middle = scratch.work[0].reserve(square(plan.max_width));
   traverse_down<T>(
       plan, scratch, w,

@@ -8,7 +8,7 @@ namespace cholax {
 // Per node: X_J = L_J Φ(L_J⁻¹ W_J L_J⁻ᵀ); X_B = (W_B − L_B X_Jᵀ) L_J⁻ᵀ; update −= X_B L_Bᵀ + L_B X_Bᵀ.
 template <class T>
 void cholesky_tangent(const Plan& plan, Scratch<T>& scratch, const T* l, const T* w, T* x) {
-  std::memcpy(x, w, sizeof(T) * plan.size);
+  std::copy_n(w, plan.size, x);
   T* middle = scratch.work[0].reserve(square(plan.max_width));
   traverse_up<T>(plan, scratch, x, [&](const Node& node, T* panel, T* update) {
     const int n = node.w, m = node.m, r = node.r;

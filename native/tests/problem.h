@@ -62,7 +62,9 @@ struct Problem {
         const Index x = plan->iperm[a.row[k]], y = plan->iperm[j];
         permuted(std::max(x, y), std::min(x, y)) = values[k];
       }
-    l = Matrix(permuted.llt().matrixL());
+    l = permuted.llt().matrixL();
+    inverse = inverse_lower(l);
+    l_panels = layout.panels(l);
     w = layout.random(random);
     x = layout.random(random);
   }
@@ -72,6 +74,8 @@ struct Problem {
   Layout layout;
   Values values;  // of A, as stored
   Matrix l;       // its factor
+  Matrix inverse;  // L⁻¹
+  Values l_panels;
   Values w, x;    // two more vectors on the filled pattern
 };
 

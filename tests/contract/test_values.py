@@ -1,0 +1,124 @@
+"""Values and first derivatives on many patterns, against the dense twins; failures as values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from cholax import primitives
+from cholax.testing import use_specification
+from tests import tolerances as tol
+from tests.contract.cases import CASES
+from tests.contract.patterns import FAMILIES, Problem, problems, support
+from tests.contract.transforms import SMALL, draw, inner, jit_once, small
+
+ORDERINGS = ("auto", "shuffled", "natural")
+
+
+def linearised(f):
+    """(point, direction) -> results and their tangents."""
+    return lambda point, direction: jax.jvp(f, point, direction)
+
+
+def check_first_order(setting):
+    """Values and jvp against the twin; the vjp is the transpose of the jvp."""
+    data = draw(setting, np.float64)
+    got = linearised(setting.function)(data.point, data.u)
+    expected = jit_once(linearised(setting.twin))(data.point, data.u)
+    for one, other in zip(got, expected, strict=True):
+        tol.assert_all_close(one, other, tol.gradient(np.float64))
+    _, pull = jax.vjp(setting.function, *data.point)
+    cotangents = pull(data.c)
+    for x, variable in zip(cotangents, setting.point, strict=True):
+        assert not np.any(np.asarray(x)[~variable.support]), "padding must stay zero"
+    size = sum(float(jnp.sum(jnp.abs(c * t))) for c, t in zip(data.c, got[1], strict=True))
+    tol.assert_close(
+        inner(cotangents, data.u), inner(data.c, got[1]), tol.gradient(np.float64), size
+    )
+
+
+# Few examples each, because every new pattern is a compilation; 28 settings share the families.
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=3)
+@given(problem=problems())
+def test_values_and_first_derivatives_on_any_pattern(name, problem):
+    check_first_order(CASES[name](problem))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_by_one(name):
+    check_first_order(CASES[name](Problem("diagonal", 1, "auto", supernodal=True, seed=1)))
+
+
+@pytest.mark.parametrize("supernodal", [True, False])
+@pytest.mark.parametrize(("index", "family"), enumerate(FAMILIES))
+def test_factor_reproduces_the_matrix(index, family, supernodal):
+    problem = Problem(family, 150 + 5 * index, ORDERINGS[index % 3], supernodal, seed=index)
+    plan = problem.plan
+    factor, status = primitives.cholesky(plan, problem.values(), throw=False)
+    assert status == 0
+    tol.assert_close(factor, problem.factor(plan), tol.value(np.float64))
+    assert not np.any(np.asarray(factor)[~support(plan)])
+
+
+# --- failure is a value ----------------------------------------------------------------------------
+
+
+def broken(problem: Problem, row: int) -> np.ndarray:
+    """Values whose only bad pivot is that of `row`."""
+    values = problem.values()
+    values[problem.pattern.diagonal_positions[row]] = -1e6
+    return values
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("row", [0, 5, 13])
+def test_a_bad_pivot_gives_its_row_and_nan(row, dtype):
+    values = broken(SMALL, row).astype(dtype)
+    factor, status = primitives.cholesky(SMALL.plan, values, throw=False)
+    assert status == row + 1
+    assert np.all(np.isnan(factor))
+    with use_specification():
+        factor, status = primitives.cholesky(SMALL.plan, values, throw=False)
+    assert status == row + 1
+    assert np.all(np.isnan(factor))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
+def test_non_finite_and_zero_pivots_are_bad(bad):
+    values = SMALL.values()
+    pattern = SMALL.pattern
+    first = SMALL.plan.perm[0]
+    values[pattern.diagonal_positions[first]] = bad
+    _, status = primitives.cholesky(SMALL.plan, values, throw=False)
+    assert status == first + 1
+
+
+def test_a_bad_batch_member_leaves_the_others_alone():
+    values = np.stack([SMALL.values(), broken(SMALL, 5), SMALL.values() * 1.1])
+    factors, status = jax.vmap(lambda v: primitives.cholesky(SMALL.plan, v, throw=False))(values)
+    np.testing.assert_array_equal(status, [0, 6, 0])
+    assert np.all(np.isnan(factors[1]))
+    for member in (0, 2):
+        alone, _ = primitives.cholesky(SMALL.plan, values[member], throw=False)
+        np.testing.assert_array_equal(factors[member], alone)
+
+
+def test_throw_raises_inside_jit_and_names_the_row():
+    run = jax.jit(lambda v: primitives.cholesky(SMALL.plan, v, throw=True)[0])
+    tol.assert_close(run(SMALL.values()), SMALL.factor(SMALL.plan), tol.value(np.float64))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="pivot of column 5 "):
+        run(broken(SMALL, 5)).block_until_ready()
+
+
+def test_throw_does_not_change_derivatives():
+    setting, twin = small("cholesky")
+    (values,), data = twin.data.point, twin.data
+
+    def throwing(v):
+        return primitives.cholesky(setting.structure, v, throw=True)[0]
+
+    _, got = jax.jvp(throwing, (values,), data.u)
+    _, expected = jax.jvp(setting.function, (values,), data.u)
+    np.testing.assert_array_equal(got, expected[0])

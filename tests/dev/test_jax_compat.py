@@ -1,0 +1,47 @@
+"""What we rely on in JAX's extension interfaces, pinned: a new JAX that moves it fails here first."""
+
+import jax
+import pytest
+
+from cholax._core.jax_compat import Primitive, ad, batching, ir, mlir, user_context
+
+
+def test_rule_tables_exist() -> None:
+    primitive = Primitive("pinned")
+    for table in (ad.primitive_jvps, ad.primitive_transposes, batching.primitive_batchers):
+        table[primitive] = print
+        assert primitive in table
+        del table[primitive]
+    assert hasattr(ad, "is_undefined_primal")
+
+
+def test_zero_tangents_are_made_from_tangent_types() -> None:
+    aval = jax.typeof(jax.numpy.ones(3)).to_tangent_aval()
+    assert ad.Zero(aval).aval.shape == (3,)
+
+
+def test_primitives_bind_several_results() -> None:
+    primitive = Primitive("pinned")
+    primitive.multiple_results = True
+    primitive.def_impl(lambda x: [x, x])
+    assert len(primitive.bind(1.0)) == 2
+
+
+def test_lowering_tells_whether_a_program_is_exported() -> None:
+    assert "for_export" in mlir.LoweringParameters.__annotations__
+
+
+@pytest.mark.parametrize("name", ["DenseI32ArrayAttr", "DenseI64ArrayAttr", "DenseF64ArrayAttr"])
+def test_flat_array_attributes_exist(name: str) -> None:
+    assert hasattr(ir, name)
+
+
+def test_user_context_retraces_jitted_functions() -> None:
+    context = user_context("a")
+    traces = []
+    f = jax.jit(lambda x: traces.append(context.value) or x)
+    f(1.0)
+    with context("b"):
+        f(1.0)
+    f(1.0)
+    assert traces == ["a", "b"]
