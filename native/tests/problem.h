@@ -29,9 +29,6 @@ class Layout {
   }
   Values random(Random& numbers) const { return panels(dense(numbers.vector(labels_.size()))); }
   bool padding(std::size_t p) const { return labels_[p].first < 0; }
-  bool diagonal(std::size_t p) const {
-    return !padding(p) && labels_[p].first == labels_[p].second;
-  }
 
  private:
   Index n_;
@@ -51,6 +48,11 @@ inline Values dominant_values(const Lower& a, Random& random) {
   return values;
 }
 
+// What each kernel must give, as panels.
+struct Truth {
+  Values l, tangent, cotangent, product, product_transpose, weighted_inverse;
+};
+
 struct Problem {
   Problem(const Lower& lower_a, std::shared_ptr<const Plan> its_plan)
       : a(lower_a), plan(std::move(its_plan)), layout(*plan) {
@@ -59,24 +61,29 @@ struct Problem {
     Matrix permuted = Matrix::Zero(a.n, a.n);
     for (Index j = 0; j < a.n; ++j)
       for (Index k = a.ptr[j]; k < a.ptr[j + 1]; ++k) {
-        const Index x = plan->iperm[a.row[k]], y = plan->iperm[j];
-        permuted(std::max(x, y), std::min(x, y)) = values[k];
+        const Index i = plan->iperm[a.row[k]], t = plan->iperm[j];
+        permuted(std::max(i, t), std::min(i, t)) = values[k];
       }
     l = permuted.llt().matrixL();
     inverse = inverse_lower(l);
-    l_panels = layout.panels(l);
     w = layout.random(random);
     x = layout.random(random);
+    const Matrix dense_w = layout.dense(w), dense_x = layout.dense(x);
+    truth = {layout.panels(l),
+             layout.panels(tangent(l, dense_w)),
+             layout.panels(cotangent(l, dense_x)),
+             layout.panels(product(l, dense_x)),
+             layout.panels(product_transpose(l, dense_w)),
+             layout.panels(weighted_inverse(l))};
   }
 
   Lower a;
   std::shared_ptr<const Plan> plan;
   Layout layout;
   Values values;  // of A, as stored
-  Matrix l;       // its factor
-  Matrix inverse;  // L⁻¹
-  Values l_panels;
+  Matrix l, inverse;  // its factor L and L⁻¹
   Values w, x;    // two more vectors on the filled pattern
+  Truth truth;
 };
 
 }  // namespace cholax::testing

@@ -52,7 +52,7 @@ def test_one_by_one(name):
 
 
 @pytest.mark.parametrize("supernodal", [True, False])
-@pytest.mark.parametrize(("index", "family"), enumerate(FAMILIES))
+@pytest.mark.parametrize(("index", "family"), list(enumerate(FAMILIES)))
 def test_factor_reproduces_the_matrix(index, family, supernodal):
     problem = Problem(family, 150 + 5 * index, ORDERINGS[index % 3], supernodal, seed=index)
     plan = problem.plan
@@ -108,7 +108,9 @@ def test_a_bad_batch_member_leaves_the_others_alone():
 def test_throw_raises_inside_jit_and_names_the_row():
     run = jax.jit(lambda v: primitives.cholesky(SMALL.plan, v, throw=True)[0])
     tol.assert_close(run(SMALL.values()), SMALL.factor(SMALL.plan), tol.value(np.float64))
-    with pytest.raises(jax.errors.JaxRuntimeError, match="pivot of column 5 "):
+    # Which of the two depends on the path by which jit dispatches.
+    errors = (ValueError, jax.errors.JaxRuntimeError)
+    with pytest.raises(errors, match="pivot of column 5 "):
         run(broken(SMALL, 5)).block_until_ready()
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.contract.cases import CASES, Setting
+from tests.contract.cases import CASES, FILES, Setting
 from tests.contract.patterns import Problem
 
 MEMBERS = 3
@@ -21,6 +21,10 @@ MEMBERS = 3
 
 SMALL = Problem("random", 14, "shuffled", supernodal=True, seed=6)
 """The pattern of all compiled tests: nine supernodes in a branching tree, added fill, padding."""
+
+
+MAIN = [next(case for case in CASES if case.partition("-")[0] == name) for name in FILES]
+"""One variant of each primitive."""
 
 
 class Data(NamedTuple):
@@ -141,6 +145,21 @@ class Twin:
 
         return run(self.data)
 
+    @property
+    def tangents(self) -> Any:
+        """Of the results, in direction u."""
+        return self._forward[0]
+
+    @property
+    def second(self) -> Any:
+        """D²[u, v] of the loss."""
+        return self._forward[1]
+
+    @property
+    def third(self) -> Any:
+        """D³[u, v, w] of the loss."""
+        return self._forward[2]
+
     @functools.cached_property
     def _batch(self) -> Any:
         members = [tuple(x[i] for x in self.data.batch) for i in range(MEMBERS)]
@@ -154,14 +173,14 @@ class Twin:
                 pair = self.value_and_gradient(d.point, d.c)
                 expected = pair[0 if transform == "value" else 1]
             case "jvp":
-                expected = self._forward[0]
+                expected = self.tangents
             case "vmap" | "vmap_grad":
                 rows = [member[0 if transform == "vmap" else 1] for member in self._batch]
                 expected = [np.stack(x) for x in zip(*rows, strict=True)]
             case "grad_grad" | "jvp_grad":
-                return _check_scalar(got, d.u, self._forward[1], close)
+                return _check_scalar(got, d.u, self.second, close)
             case "third":
-                return _check_scalar(got, d.w, self._forward[2], close)
+                return _check_scalar(got, d.w, self.third, close)
             case _:
                 raise ValueError(transform)
         for one, other in zip(got, expected, strict=True):

@@ -9,9 +9,7 @@ from cholax._core.jax_compat import Primitive, ad, batching, ir, mlir, user_cont
 def test_rule_tables_exist() -> None:
     primitive = Primitive("pinned")
     for table in (ad.primitive_jvps, ad.primitive_transposes, batching.primitive_batchers):
-        table[primitive] = print
-        assert primitive in table
-        del table[primitive]
+        table[primitive] = print  # as define() enters its rules
     assert hasattr(ad, "is_undefined_primal")
 
 
