@@ -46,14 +46,13 @@ def types(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("build", ["plain", "sanitize"])
 def native(session: nox.Session, build: str) -> None:
-    """Run the plain C++ tests of the algorithms, also under address and undefined sanitizers."""
+    """Run the plain C++ tests of the algorithms; also, and the extension, under the sanitizers."""
     session.install("cmake>=3.26", "ninja", "cmeel-eigen")
-    folder = f"build/native-{build}"
-    sanitize = "ON" if build == "sanitize" else "OFF"
-    options = ["-DCHOLAX_NATIVE_TESTS=ON", "-DCHOLAX_WERROR=ON", f"-DCHOLAX_SANITIZE={sanitize}"]
-    session.run("cmake", "--fresh", "-S", ".", "-B", folder, "-G", "Ninja", *options)
-    session.run("cmake", "--build", folder)
-    session.run("ctest", "--test-dir", folder, "--output-on-failure", "--no-tests=error")
+    if build == "plain":
+        session.run("tools/native_tests.sh", "build/native-plain", external=True)
+        return
+    session.install("nanobind>=2.9", "jax", "jaxlib==0.10.*", "numpy>=2.0", "scipy>=1.14")
+    session.run("tools/run_sanitizers.sh", external=True)
 
 
 @nox.session(python=OLDEST_ABI3)

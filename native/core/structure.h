@@ -1,4 +1,4 @@
-// What a kernel call knows before any values arrive: a plan, an entry map, triples or a CSC pattern.
+// What a kernel call knows before any values arrive: a plan, entry map, triples or CSC pattern.
 #pragma once
 #include <memory>
 #include <variant>
@@ -10,8 +10,7 @@
 
 namespace cholax {
 
-using Structure =
-    std::variant<std::shared_ptr<const Plan>, EntryMap, Triples, Csc>;
+using Structure = std::variant<std::shared_ptr<const Plan>, EntryMap, Triples, Csc>;
 using StructureRegistry = Registry<Structure>;
 
 }  // namespace cholax

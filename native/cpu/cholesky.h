@@ -5,7 +5,7 @@
 
 namespace cholax {
 
-// Returns 0, or 1 + the original index of the first bad pivot met, with every entry of `l` NaN then.
+// Returns 0, or 1 + the original index of the first bad pivot met; every entry of `l` is NaN then.
 template <class T>
 std::int32_t cholesky(const Plan& plan, Scratch<T>& scratch, const T* values, T* l) {
   std::fill_n(l, plan.size, T(0));

@@ -5,7 +5,8 @@
 
 namespace cholax {
 
-// Per node: X_J = L_J Φ(L_J⁻¹ W_J L_J⁻ᵀ); X_B = (W_B − L_B X_Jᵀ) L_J⁻ᵀ; update −= X_B L_Bᵀ + L_B X_Bᵀ.
+// Per node: X_J = L_J Φ(L_J⁻¹ W_J L_J⁻ᵀ); X_B = (W_B − L_B X_Jᵀ) L_J⁻ᵀ;
+// update −= X_B L_Bᵀ + L_B X_Bᵀ.
 template <class T>
 void cholesky_tangent(const Plan& plan, Scratch<T>& scratch, const T* l, const T* w, T* x) {
   std::copy_n(w, plan.size, x);

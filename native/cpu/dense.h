@@ -57,8 +57,8 @@ void gemm_nt(int m, int n, int k, T alpha, const T* a, int lda, const T* b, int 
   if (use_blas(reinterpret_cast<const void*>(blas.gemm), double(m) * n * k)) {
     char no = 'N', yes = 'T';
     T one = 1;
-    blas.gemm(&no, &yes, &m, &n, &k, &alpha, const_cast<T*>(a), &lda, const_cast<T*>(b), &ldb,
-              &one, c, &ldc);
+    blas.gemm(&no, &yes, &m, &n, &k, &alpha, const_cast<T*>(a), &lda, const_cast<T*>(b), &ldb, &one,
+              c, &ldc);
     return;
   }
   for (int j = 0; j < n; ++j)
@@ -76,8 +76,8 @@ void gemm_tn(int m, int n, int k, T alpha, const T* a, int lda, const T* b, int 
   if (use_blas(reinterpret_cast<const void*>(blas.gemm), double(m) * n * k)) {
     char no = 'N', yes = 'T';
     T one = 1;
-    blas.gemm(&yes, &no, &m, &n, &k, &alpha, const_cast<T*>(a), &lda, const_cast<T*>(b), &ldb,
-              &one, c, &ldc);
+    blas.gemm(&yes, &no, &m, &n, &k, &alpha, const_cast<T*>(a), &lda, const_cast<T*>(b), &ldb, &one,
+              c, &ldc);
     return;
   }
   for (int j = 0; j < n; ++j)
@@ -94,8 +94,8 @@ void symm_left(int m, int n, T alpha, const T* a, int lda, const T* b, int ldb, 
   if (use_blas(reinterpret_cast<const void*>(blas.symm), double(m) * m * n)) {
     char left = 'L', lower = 'L';
     T one = 1;
-    blas.symm(&left, &lower, &m, &n, &alpha, const_cast<T*>(a), &lda, const_cast<T*>(b), &ldb,
-              &one, c, &ldc);
+    blas.symm(&left, &lower, &m, &n, &alpha, const_cast<T*>(a), &lda, const_cast<T*>(b), &ldb, &one,
+              c, &ldc);
     return;
   }
   for (int j = 0; j < n; ++j) {
@@ -218,7 +218,8 @@ void solve_left_transposed(int n, int k, const T* l, int ldl, T* b, int ldb) {
   }
 }
 
-// Lower A := its Cholesky factor. Returns the first column whose pivot is not finite and positive, or -1.
+// Lower A := its Cholesky factor. Returns -1, or the first column whose pivot is not finite and
+// positive.
 template <class T>
 int cholesky_lower(int n, T* a, int lda) {
   auto& blas = blas::routines<T>();
@@ -226,8 +227,8 @@ int cholesky_lower(int n, T* a, int lda) {
     char lower = 'L';
     int info = 0;
     blas.potrf(&lower, &n, a, &lda, &info);
-    // Not every LAPACK notices a NaN or infinite pivot, and one may come before the pivot it stopped
-    // at: look at the diagonal it left behind.
+    // Not every LAPACK notices a NaN or infinite pivot, and one may come before the pivot it
+    // stopped at: look at the diagonal it left behind.
     const int end = info > 0 ? info - 1 : n;
     for (int j = 0; j < end; ++j) {
       const T d = a[j + std::ptrdiff_t(j) * lda];
@@ -259,8 +260,7 @@ void clear_upper(int n, T* a, int lda) {
 template <class T>
 void mirror_lower(int n, T* a, int lda) {
   for (int j = 0; j < n; ++j)
-    for (int i = j + 1; i < n; ++i)
-      a[j + std::ptrdiff_t(i) * lda] = a[i + std::ptrdiff_t(j) * lda];
+    for (int i = j + 1; i < n; ++i) a[j + std::ptrdiff_t(i) * lda] = a[i + std::ptrdiff_t(j) * lda];
 }
 
 // Φ: A (n x n) := its lower triangle with halved diagonal, upper triangle zero

@@ -12,7 +12,8 @@ void symmetric_product(const Plan& plan, Scratch<T>& scratch, const T* l, const 
     const int n = node.w, m = node.m, r = node.r;
     const T* lp = l + node.panel;
     const T* xp = x + node.panel;
-    // All m rows times the transposed diagonal blocks; the padding above the diagonal is cleared after.
+    // All m rows times the transposed diagonal blocks; what this puts above the diagonal is
+    // cleared.
     dense::gemm_nt(m, n, n, T(1), xp, m, lp, m, panel, m);
     dense::gemm_nt(m, n, n, T(1), lp, m, xp, m, panel, m);
     dense::clear_upper(n, panel, m);

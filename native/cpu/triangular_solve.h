@@ -1,5 +1,5 @@
-// x := L⁻¹ x or L⁻ᵀ x for k right-hand sides, and x := L x, Lᵀ x. Right-hand sides are stored row by
-// row (n x k row-major), so the rows of a supernode form a k x w column-major block.
+// x := L⁻¹ x or L⁻ᵀ x for k right-hand sides, and x := L x, Lᵀ x. Right-hand sides are stored row
+// by row (n x k row-major), so the rows of a supernode form a k x w column-major block.
 #pragma once
 #include "cpu/dense.h"
 #include "cpu/traversal.h"
@@ -26,8 +26,8 @@ void add_rows(const Node& node, int k, const T* block, T* x) {
 
 }  // namespace detail
 
-// The sweeps run over columns in their own order, not plan.schedule: that is a postorder of the tree,
-// valid only where L is closed under fill, and any lower triangular L may be solved with.
+// The sweeps run over columns in their own order, not plan.schedule: that is a postorder of the
+// tree, valid only where L is closed under fill, and any lower triangular L may be solved with.
 template <class T>
 void solve_lower(const Plan& plan, Scratch<T>& scratch, const T* l, int k, T* x) {
   T* below = scratch.work[0].reserve(std::size_t(plan.max_below) * k);

@@ -57,10 +57,8 @@ class RecentPlans {
     auto plan = is_factor ? plan_from_factor(n, indptr.begin(), indices.begin())
                           : analyse(n, indptr.begin(), indices.begin(), nullptr, options);
     std::lock_guard<std::mutex> lock(mutex_);
-    entries_.push_front({is_factor,
-                         {indptr.begin(), indptr.end()},
-                         {indices.begin(), indices.end()},
-                         plan});
+    entries_.push_front(
+        {is_factor, {indptr.begin(), indptr.end()}, {indices.begin(), indices.end()}, plan});
     if (entries_.size() > kCapacity) entries_.pop_back();
     return plan;
   }
@@ -108,9 +106,9 @@ xf::ErrorOr<EntryMap> DynamicStructure<EntryMap>::make(const xf::RemainingArgs& 
   const Indices span = indices_of(*positions);
   for (const Index p : span)
     if (p >= *size)
-      return xf::Unexpected(
-          xf::Error::InvalidArgument("cholax: position " + std::to_string(p) +
-                                     " lies outside a vector of " + std::to_string(*size) + "."));
+      return xf::Unexpected(xf::Error::InvalidArgument("cholax: position " + std::to_string(p) +
+                                                       " lies outside a vector of " +
+                                                       std::to_string(*size) + "."));
   return EntryMap{*size, {span.begin(), span.end()}, {}};
 }
 

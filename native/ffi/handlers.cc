@@ -123,8 +123,7 @@ xf::Error execute_dynamic(xf::RemainingArgs args, xf::RemainingRets rets,
 }
 
 XLA_FFI_Error* call_instantiate(XLA_FFI_CallFrame* frame) {
-  static auto* handler =
-      xf::Ffi::BindInstantiate().Attrs().To(instantiate).release();
+  static auto* handler = xf::Ffi::BindInstantiate().Attrs().To(instantiate).release();
   return handler->Call(frame);
 }
 

@@ -51,19 +51,18 @@ struct PlanHandle : Handle {
 
 template <class T>
 std::shared_ptr<const Structure> add(const std::string& digest, T structure) {
-  return StructureRegistry::global().add(digest,
-                                         std::make_shared<Structure>(std::move(structure)));
+  return StructureRegistry::global().add(digest, std::make_shared<Structure>(std::move(structure)));
 }
 
 PlanHandle make_plan(const std::string& digest, Index n, const InIndices& indptr,
-                     const InIndices& indices, const std::optional<InIndices>& perm,
-                     bool postorder, bool supernodal) {
+                     const InIndices& indices, const std::optional<InIndices>& perm, bool postorder,
+                     bool supernodal) {
   AnalyseOptions options;
   options.postorder = postorder;
   options.supernodal = supernodal;
   nb::gil_scoped_release release;
-  return {{add(digest, analyse(n, indptr.data(), indices.data(), perm ? perm->data() : nullptr,
-                               options))}};
+  return {{add(digest,
+               analyse(n, indptr.data(), indices.data(), perm ? perm->data() : nullptr, options))}};
 }
 
 PlanHandle make_factor_plan(const std::string& digest, Index n, const InIndices& indptr,
@@ -229,8 +228,7 @@ NB_MODULE(_cholax, m) {
   m.def("set_blas", &set_blas);
   m.def("handlers", &handler_capsules);
   m.def("index_handlers", &index_handler_capsules);
-  m.def("instantiate_handler",
-        [] { return handler_capsule(ffi::instantiate_handler()); });
+  m.def("instantiate_handler", [] { return handler_capsule(ffi::instantiate_handler()); });
   m.def("state_type", &state_type);
   m.def("call_counts", &call_counts);
   m.def("num_structures", [] { return StructureRegistry::global().size(); });

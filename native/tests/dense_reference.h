@@ -3,9 +3,18 @@
 #pragma once
 #include <Eigen/Dense>
 
+#include "values.h"
+
 namespace cholax::testing {
 
 using Matrix = Eigen::MatrixXd;
+using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+// Right-hand sides are stored row by row.
+inline Matrix rows_of(const Values& x, int rows, int k) {
+  return Eigen::Map<const RowMajor>(x.data(), rows, k);
+}
+inline Values flat(const RowMajor& m) { return Values(m.data(), m.data() + m.size()); }
 
 inline Matrix lower(const Matrix& m) { return m.triangularView<Eigen::Lower>(); }
 

@@ -44,8 +44,8 @@ struct NaiveBlas {
   }
 
   // C := alpha A B + beta C, A symmetric with its lower triangle given
-  static void symm(char* side, char* uplo, int* m, int* n, T* alpha, T* a, int* lda, T* b,
-                   int* ldb, T* beta, T* c, int* ldc) {
+  static void symm(char* side, char* uplo, int* m, int* n, T* alpha, T* a, int* lda, T* b, int* ldb,
+                   T* beta, T* c, int* ldc) {
     count("symm", {*side, *uplo});
     check_matrix(*lda, *m, *m);
     check_matrix(*ldb, *m, *n);
@@ -60,8 +60,8 @@ struct NaiveBlas {
   }
 
   // lower C := alpha A Aᵀ + beta C
-  static void syrk(char* uplo, char* trans, int* n, int* k, T* alpha, T* a, int* lda, T* beta,
-                   T* c, int* ldc) {
+  static void syrk(char* uplo, char* trans, int* n, int* k, T* alpha, T* a, int* lda, T* beta, T* c,
+                   int* ldc) {
     count("syrk", {*uplo, *trans});
     check_matrix(*lda, *n, *k);
     check_matrix(*ldc, *n, *n);

@@ -80,9 +80,9 @@ struct Problem {
   Lower a;
   std::shared_ptr<const Plan> plan;
   Layout layout;
-  Values values;  // of A, as stored
+  Values values;      // of A, as stored
   Matrix l, inverse;  // its factor L and L⁻¹
-  Values w, x;    // two more vectors on the filled pattern
+  Values w, x;        // two more vectors on the filled pattern
   Truth truth;
 };
 

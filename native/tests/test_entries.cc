@@ -1,18 +1,16 @@
 // The kernels that move and combine entries of value vectors, against their definitions.
-#include <Eigen/Dense>
 #include <algorithm>
 #include <vector>
 
 #include "../cpu/entries.h"
 #include "../cpu/matvec.h"
+#include "dense_reference.h"
 #include "values.h"
 
 using namespace cholax;
 using namespace cholax::testing;
 
 namespace {
-
-using Matrix = Eigen::MatrixXd;
 
 template <class T>
 void test_entry_map(bool weighted) {
@@ -108,14 +106,6 @@ Matrix to_dense(const Csc& a, const Values& values) {
     }
   return out;
 }
-
-using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-Matrix rows_of(const Values& x, int rows, int k) {
-  return Eigen::Map<const RowMajor>(x.data(), rows, k);
-}
-
-Values flat(const RowMajor& m) { return Values(m.data(), m.data() + m.size()); }
 
 template <class T>
 void test_csc(const Csc& a, int k, Random& random) {

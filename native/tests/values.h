@@ -65,11 +65,11 @@ bool all_nan(const std::vector<T>& x) {
 }  // namespace cholax::testing
 
 // Equal up to rounding in the dtype of `got`, a std::vector; `want` is a Values.
-#define CHECK_CLOSE(got, want)                                                                \
-  do {                                                                                        \
-    using Scalar = typename std::decay_t<decltype(got)>::value_type;                          \
-    const double difference = cholax::testing::error(got, want);                              \
-    if (!(difference <= cholax::testing::kTolerance<Scalar>)&&++check::failures <= 20)        \
+#define CHECK_CLOSE(got, want)                                                                  \
+  do {                                                                                          \
+    using Scalar = typename std::decay_t<decltype(got)>::value_type;                            \
+    const double difference = cholax::testing::error(got, want);                                \
+    if (!(difference <= cholax::testing::kTolerance<Scalar>) && ++check::failures <= 20)        \
       std::printf("%s:%d: [%s] failed: %s = %s in %zu bytes, error %.3g\n", __FILE__, __LINE__, \
-                  check::where, #got, #want, sizeof(Scalar), difference);                     \
+                  check::where, #got, #want, sizeof(Scalar), difference);                       \
   } while (false)

@@ -43,7 +43,9 @@ TWO_OPERANDS = {
 
 
 def layouts(name):
-    return ONE_OPERAND if len(small(name)[0].point) == 1 else TWO_OPERANDS
+    """All of them for one variant of each primitive; the others differ in kernels, not in rules."""
+    found = ONE_OPERAND if len(small(name)[0].point) == 1 else TWO_OPERANDS
+    return found if name in MAIN else {"nested": found["nested"]}
 
 
 def batched_points(setting, levels):
@@ -81,9 +83,7 @@ def vmapped(f, levels):
     """f under the levels of vmap; batch axes of mapped operands come first in `points`."""
 
     def run(*points):
-        moved = [
-            jnp.moveaxis(x, 0, -1) if levels[0][i] == -1 else x for i, x in enumerate(points)
-        ]
+        moved = [jnp.moveaxis(x, 0, -1) if levels[0][i] == -1 else x for i, x in enumerate(points)]
         g = f
         for axes in reversed(levels):
             g = jax.vmap(g, in_axes=axes)
@@ -116,7 +116,9 @@ def test_gradient_of_vmap(name, layout):
     check_layout(name, layouts(name)[layout], jax.jit)
 
 
-@pytest.mark.parametrize("name", ["solve", "triangular_solve", "cholesky_tangent", "matvec-general"])
+@pytest.mark.parametrize(
+    "name", ["solve", "triangular_solve", "cholesky_tangent", "matvec-general"]
+)
 def test_gradient_of_nested_vmap_in_the_specification_backend(name):
     with use_specification():
         check_layout(name, TWO_OPERANDS["nested"], jit_once)
@@ -160,7 +162,7 @@ def test_jacobians_by_both_modes_agree(name):
         tol.assert_close(total, tangent, tol.gradient(np.float64))
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", ["cholesky", "log_determinant", "solve", "triangular_solve"])
 def test_hessian_is_symmetric_and_agrees_with_the_twin(name):
     setting, twin = small(name)
     d = twin.data
@@ -180,7 +182,7 @@ def test_hessian_is_symmetric_and_agrees_with_the_twin(name):
     tol.assert_close(got, twin.second, tol.gradient(np.float64), scale)
 
 
-# --- caches, which composition with cholesky never maps alone --------------------------------------
+# --- caches, which composition with cholesky never maps alone ------------------------------------
 
 
 @pytest.mark.parametrize("mapped", ["values", "factor", "b"])
@@ -208,7 +210,7 @@ def check_raw(setting, mapped):
         tol.assert_close(got[k], expected, tol.gradient(np.float64))
 
 
-# --- sizes of batches ------------------------------------------------------------------------------
+# --- sizes of batches ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1])

@@ -161,12 +161,12 @@ def test_contract_with_exchanged_roles_is_its_transpose(d):
     assert_same_product(product, c, a, P.contract(exchanged, c, b))
 
 
-@given(drawn)
-def test_outer_on_pattern_is_the_transpose_of_matvec(d):
-    for pattern in (d.problem.pattern, general_pattern(d.problem)):
-        rows, cols = pattern.shape
-        values = d.rng.standard_normal(pattern.nnz)
-        x, y = d.columns(cols), d.columns(rows)
-        product = P.matvec(pattern, values, x)
-        assert_same_product(product, y, values, P.outer_on_pattern(pattern, y, x))
-        assert_same_product(product, y, x, P.matvec(pattern, values, y, True))
+@given(drawn, st.booleans())
+def test_outer_on_pattern_is_the_transpose_of_matvec(d, symmetric):
+    pattern = d.problem.pattern if symmetric else general_pattern(d.problem)
+    rows, cols = pattern.shape
+    values = d.rng.standard_normal(pattern.nnz)
+    x, y = d.columns(cols), d.columns(rows)
+    product = P.matvec(pattern, values, x)
+    assert_same_product(product, y, values, P.outer_on_pattern(pattern, y, x))
+    assert_same_product(product, y, x, P.matvec(pattern, values, y, True))

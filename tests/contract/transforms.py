@@ -46,7 +46,8 @@ def draw(setting: Setting, dtype: Any) -> Data:
     c = tuple(rng.standard_normal(kept.shape) * kept for kept in setting.result_supports)
     batch = tuple(x.nearby(rng, MEMBERS) for x in point)
     data = Data(tuple(x.value for x in point), u, v, w, c, batch)
-    return jax.tree.map(lambda x: jnp.asarray(x, np.float32).astype(dtype), data)
+    # In NumPy: eager conversions would compile once for every new shape.
+    return jax.tree.map(lambda x: x.astype(np.float32).astype(dtype), data)
 
 
 def inner(x: Any, y: Any) -> Any:
@@ -169,29 +170,30 @@ class Twin:
         """Compare what a transform gave with the twin; `close(got, expected, scale=...)`."""
         d = self.data
         match transform:
+            case "grad_grad" | "jvp_grad":
+                _check_scalar(got, d.u, self.second, close)
+            case "third":
+                _check_scalar(got, d.w, self.third, close)
+            case _:
+                for one, other in zip(got, self._expected(transform), strict=True):
+                    close(one, other)
+
+    def _expected(self, transform: str) -> Any:
+        match transform:
             case "value" | "vjp":
-                pair = self.value_and_gradient(d.point, d.c)
-                expected = pair[0 if transform == "value" else 1]
+                pair = self.value_and_gradient(self.data.point, self.data.c)
+                return pair[0 if transform == "value" else 1]
             case "jvp":
-                expected = self.tangents
+                return self.tangents
             case "vmap" | "vmap_grad":
                 rows = [member[0 if transform == "vmap" else 1] for member in self._batch]
-                expected = [np.stack(x) for x in zip(*rows, strict=True)]
-            case "grad_grad" | "jvp_grad":
-                return _check_scalar(got, d.u, self.second, close)
-            case "third":
-                return _check_scalar(got, d.w, self.third, close)
-            case _:
-                raise ValueError(transform)
-        for one, other in zip(got, expected, strict=True):
-            close(one, other)
+                return [np.stack(x) for x in zip(*rows, strict=True)]
+        raise ValueError(transform)
 
 
 def _check_scalar(got: Any, direction: Any, expected: Any, close: Callable[..., None]) -> None:
     """A vector against what the twin knows: its product with one direction."""
-    terms = [
-        np.asarray(x, np.float64) * np.asarray(y) for x, y in zip(got, direction, strict=True)
-    ]
+    terms = [np.asarray(x, np.float64) * np.asarray(y) for x, y in zip(got, direction, strict=True)]
     size = sum(float(np.sum(np.abs(x))) for x in terms)
     close(sum(np.sum(x) for x in terms), expected, scale=max(size, 1.0))
 

@@ -43,7 +43,8 @@ def mesh(kind=AxisType.Auto):
     return jax.make_mesh((2,), ("i",), axis_types=(kind,))
 
 
-def sharded(function, in_specs, out_specs=P("i")):
+def sharded(function, in_specs, out_specs=None):
+    out_specs = P("i") if out_specs is None else out_specs
     return jax.shard_map(function, mesh=mesh(), in_specs=in_specs, out_specs=out_specs)
 
 
@@ -103,11 +104,7 @@ CHECKS = {
     ),
     "gradient, traced indices, values shared": (
         jax.grad(
-            total(
-                sharded(
-                    jax.vmap(csc, in_axes=(None, None, None, 0)), (P(), P(), P(), P("i"))
-                )
-            ),
+            total(sharded(jax.vmap(csc, in_axes=(None, None, None, 0)), (P(), P(), P(), P("i")))),
             argnums=2,
         ),
         jax.grad(total(jax.vmap(csc, in_axes=(None, None, None, 0))), argnums=2),
@@ -124,7 +121,7 @@ def deviation(got, want):
 def attempt(run):
     try:
         return run()
-    except Exception as error:  # noqa: BLE001  # reported to the parent
+    except Exception as error:  # reported to the parent
         return f"{type(error).__name__}: {error}"[:500]
 
 

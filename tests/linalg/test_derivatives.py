@@ -6,7 +6,6 @@ forward and reverse, and the third derivative in the directions (s, t). No progr
 batched `lax.linalg` calls, which can deadlock on jaxlib 0.10: twins are never vmapped.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import jax
@@ -15,147 +14,8 @@ import numpy as np
 import pytest
 
 import cholax as cx
-from tests.linalg.twins import (
-    assert_close,
-    dense_half_solve,
-    dense_half_solve_t,
-    dense_log_det,
-    dense_lower,
-    random_problem,
-    relative_error,
-    tol,
-)
-
-PROBLEM = random_problem(7, 9, seed=4)
-N = PROBLEM.n
-KEY = jax.random.key(3)
-RNG = np.random.default_rng(5)
-B, DB = RNG.standard_normal((2, N))
-B3, DB3 = RNG.standard_normal((2, N, 3))
-PERM = cx.analyse(PROBLEM.pattern).perm
-
-
-def factor(values):
-    return cx.cholesky(PROBLEM.matrix(values))
-
-
-@cache
-def filled():
-    return factor(PROBLEM.values).selected_inverse("filled").pattern
-
-
-@cache
-def lower_pattern():
-    return factor(PROBLEM.values).lower().pattern
-
-
-def noise(dtype):
-    return jax.random.normal(KEY, (N, 1), dtype)[:, 0]
-
-
-@dataclass(frozen=True)
-class Case:
-    """f(values, x) and its dense twin; x is None where f has no second argument."""
-
-    sparse: object
-    dense: object
-    x: object = None
-    dx: object = None
-
-    def arguments(self, dtype="float64"):
-        values = PROBLEM.values.astype(dtype)
-        return (values,) if self.x is None else (values, self.x.astype(dtype))
-
-    def tangents(self, seed=1, dtype="float64"):
-        direction = PROBLEM.direction(seed).astype(dtype)
-        return (direction,) if self.x is None else (direction, self.dx.astype(dtype))
-
-
-def entries(D, pattern):
-    return D[pattern.rows, pattern.columns]
-
-
-CASES = {
-    "log_det": Case(lambda v: factor(v).log_det(), lambda v: dense_log_det(PROBLEM.dense(v))),
-    "solve": Case(
-        lambda v, b: factor(v).solve(b), lambda v, b: jnp.linalg.solve(PROBLEM.dense(v), b), B, DB
-    ),
-    "solve_many": Case(
-        lambda v, b: factor(v).solve(b),
-        lambda v, b: jnp.linalg.solve(PROBLEM.dense(v), b),
-        B3,
-        DB3,
-    ),
-    "inverse_diagonal": Case(
-        lambda v: factor(v).inverse_diagonal(),
-        lambda v: jnp.diag(jnp.linalg.inv(PROBLEM.dense(v))),
-    ),
-    "selected_inverse": Case(
-        lambda v: factor(v).selected_inverse().values,
-        lambda v: entries(jnp.linalg.inv(PROBLEM.dense(v)), PROBLEM.pattern),
-    ),
-    "selected_inverse_filled": Case(
-        lambda v: factor(v).selected_inverse("filled").values,
-        lambda v: entries(jnp.linalg.inv(PROBLEM.dense(v)), filled()),
-    ),
-    "lower": Case(
-        lambda v: factor(v).lower().values,
-        lambda v: entries(dense_lower(PROBLEM.dense(v), PERM), lower_pattern()),
-    ),
-    "half_solve": Case(
-        lambda v, b: factor(v).half_solve(b),
-        lambda v, b: dense_half_solve(PROBLEM.dense(v), PERM, b),
-        B,
-        DB,
-    ),
-    "half_solve_t": Case(
-        lambda v, z: factor(v).half_solve_t(z),
-        lambda v, z: dense_half_solve_t(PROBLEM.dense(v), PERM, z),
-        B3,
-        DB3,
-    ),
-    "sample": Case(
-        lambda v: factor(v).sample(KEY),
-        lambda v: dense_half_solve_t(PROBLEM.dense(v), PERM, noise(v.dtype)),
-    ),
-    "quadratic_form": Case(
-        lambda v, x: cx.quadratic_form(PROBLEM.matrix(v), x),
-        lambda v, x: x @ PROBLEM.dense(v) @ x,
-        B,
-        DB,
-    ),
-    "gaussian_log_density": Case(
-        lambda v, x: _log_density(factor(v), x),
-        lambda v, x: (
-            dense_log_det(PROBLEM.dense(v)) - x @ jnp.linalg.solve(PROBLEM.dense(v), x)
-        ),
-        B,
-        DB,
-    ),
-    "short_cuts": Case(
-        lambda v, x: (
-            cx.log_det(PROBLEM.matrix(v))
-            + jnp.sum(cx.solve(PROBLEM.matrix(v), x) * cx.inverse_diagonal(PROBLEM.matrix(v)))
-            + jnp.sum(cx.selected_inverse(PROBLEM.matrix(v)).values)
-        ),
-        lambda v, x: _dense_short_cuts(PROBLEM.dense(v), x),
-        B,
-        DB,
-    ),
-}
-
-
-def _log_density(F, x):
-    return F.log_det() - x @ F.solve(x)
-
-
-def _dense_short_cuts(D, x):
-    inverse = jnp.linalg.inv(D)
-    return (
-        dense_log_det(D)
-        + jnp.sum((inverse @ x) * jnp.diag(inverse))
-        + jnp.sum(entries(inverse, PROBLEM.pattern))
-    )
+from tests.linalg.derivative_cases import CASES, PROBLEM, N, factor
+from tests.linalg.twins import assert_close, random_problem, relative_error, tol
 
 
 def weighted(function):
@@ -336,7 +196,7 @@ def test_hessian_agrees_with_central_differences_of_the_gradient(name):
     assert_close(got, difference, tol.finite_difference)
 
 
-# --- one argument at a time ------------------------------------------------------------------------
+# --- one argument at a time ----------------------------------------------------------------------
 
 WITH_VECTOR = [name for name, case in CASES.items() if case.x is not None]
 
@@ -354,7 +214,7 @@ def test_each_argument_alone_gives_its_part_of_the_tangent(name):
     assert_close(got, reference(name)["gradient"], tol.gradient("float64"))
 
 
-# --- known formulas --------------------------------------------------------------------------------
+# --- known formulas ------------------------------------------------------------------------------
 
 
 def test_logdet_gradient_is_selected_inverse_counting_both_mirror_entries():
@@ -397,7 +257,11 @@ def test_amalgamation_zeros_never_leak_into_derivatives():
     def f(plan):
         def phi(v):
             F = cx.cholesky(problem.matrix(v), ordering=plan)
-            parts = (F.lower().values, F.selected_inverse("filled").values, F.half_solve(np.ones(40)))
+            parts = (
+                F.lower().values,
+                F.selected_inverse("filled").values,
+                F.half_solve(np.ones(40)),
+            )
             return sum(weighted(lambda p: p)(part) for part in parts) + F.log_det()
 
         run = jax.jit(lambda v, t: jax.jvp(jax.value_and_grad(phi), (v,), (t,)))
@@ -406,7 +270,7 @@ def test_amalgamation_zeros_never_leak_into_derivatives():
     assert_close(f(merged), f(single), tol.second("float64"))
 
 
-# --- under vmap --------------------------------------------------------------------------------------
+# --- under vmap ----------------------------------------------------------------------------------
 
 STACK = np.stack([PROBLEM.values, 1.5 * PROBLEM.values, PROBLEM.values + PROBLEM.direction(9)])
 

@@ -1,4 +1,4 @@
-"""Bad input: contract failures raise by name, numerical failures are values (NaN and a status)."""
+"""Bad input that breaks a contract is refused by name; degenerate but valid input works."""
 
 import subprocess
 import sys
@@ -12,16 +12,14 @@ import scipy.sparse as sp
 
 import cholax as cx
 from cholax._core.errors import (
-    CholaxError,
     DtypeError,
     FactorSizeError,
-    NotPositiveDefiniteError,
     PatternError,
     ShapeError,
     StructureError,
     UnsupportedError,
 )
-from tests.linalg.twins import assert_close, random_problem, tol
+from tests.linalg.twins import assert_close, everything, from_lower, random_problem, tol
 
 PROBLEM = random_problem(7, 9, seed=4)
 N = PROBLEM.n
@@ -30,34 +28,7 @@ VALUE = tol.value("float64")
 ORDERINGS = ("auto", "amd", "nested_dissection", "rcm", "natural")
 
 
-def symmetric(rows):
-    return cx.from_dense(np.array(rows, float), symmetric=True)
-
-
-def lower(values, rows, columns, n):
-    return cx.from_coo(values, rows, columns, (n, n), symmetric=True, half=True)
-
-
-def everything(F):
-    """Every result of a factor, as a list of arrays."""
-    b = np.ones(F.n, F.A.dtype)
-    inverses = [F.selected_inverse().values, F.selected_inverse("filled").values]
-    halves = [F.half_solve(b), F.half_solve_t(b), F.sample(jax.random.key(0))]
-    return [F.log_det(), F.solve(b), F.inverse_diagonal(), F.lower().values, *inverses, *halves]
-
-
-def assert_failed(F, pivot=None):
-    assert not bool(F.ok)
-    assert 0 <= int(F.pivot) < F.n
-    if pivot is not None:
-        assert int(F.pivot) == pivot
-    for result in everything(F):
-        assert np.isnan(result).all()
-    with pytest.raises(NotPositiveDefiniteError, match=f"pivot of row {int(F.pivot)}"):
-        cx.checked(F)
-
-
-# --- what the matrix is ------------------------------------------------------------------------------
+# --- what the matrix is --------------------------------------------------------------------------
 
 
 def test_matrix_must_be_square_symmetric_and_ours():
@@ -68,7 +39,7 @@ def test_matrix_must_be_square_symmetric_and_ours():
         cx.cholesky(general)
     with pytest.raises(StructureError, match="need a cholax SparseMatrix, got ndarray"):
         cx.cholesky(np.eye(2))
-    with pytest.raises(StructureError, match="got csc_array.*from_scipy"):
+    with pytest.raises(StructureError, match=r"got csc_array.*from_scipy"):
         cx.cholesky(sp.eye_array(2, format="csc"))
 
 
@@ -99,7 +70,7 @@ def test_asymmetric_values_are_refused_and_rounding_is_averaged():
     A = cx.from_scipy(sp.csc_array(rounded), symmetric=True)
     assert_close(cx.log_det(A), np.linalg.slogdet(D)[1], VALUE)
     D[i, j] *= 1 + 1e-6
-    with pytest.raises(StructureError, match=rf"\({i}, {j}\)|\({j}, {i}\)"):
+    with pytest.raises(StructureError, match=rf"got a\[{i}, {j}\] = "):
         cx.from_scipy(sp.csc_array(D), symmetric=True)
 
 
@@ -127,7 +98,7 @@ def test_constructors_sort_and_sum_what_the_pattern_refuses():
     """Unsorted rows, duplicates, int64 indices and a missing diagonal, all in one matrix."""
     rows = np.array([2, 1, 2, 0, 1, 2], np.int64)
     columns = np.array([0, 1, 2, 0, 1, 0], np.int64)
-    A = lower(np.array([1.0, 3, 5, 4, 2, 1]), rows, columns, 3)
+    A = from_lower(np.array([1.0, 3, 5, 4, 2, 1]), rows, columns, 3)
     want = np.array([[4.0, 0, 2], [0, 5, 0], [2, 0, 5]])
     assert_close(A.to_dense(), want, 0.0)
     assert_close(cx.log_det(A), np.linalg.slogdet(want)[1], VALUE)
@@ -150,104 +121,10 @@ def test_int64_indices_are_taken_and_those_beyond_32_bits_refused():
         cx.Pattern((N, N), PROBLEM.pattern.indptr, PROBLEM.pattern.indices * 1.0, symmetric=True)
 
 
-# --- values that are not positive definite --------------------------------------------------------
+# --- degenerate sizes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ordering", ORDERINGS)
-@pytest.mark.parametrize(
-    "rows",
-    [
-        pytest.param([[1, 2], [2, 1]], id="indefinite"),
-        pytest.param([[-1, 0], [0, 1]], id="negative diagonal"),
-        pytest.param([[1, 1], [1, 1]], id="singular"),
-        pytest.param([[0, 1], [1, 0]], id="zero diagonal"),
-        pytest.param([[1, 0], [0, 0]], id="structurally singular"),
-        pytest.param([[0]], id="zero"),
-    ],
-)
-def test_matrices_that_are_not_positive_definite_give_nan_and_a_pivot(rows, ordering):
-    assert_failed(cx.cholesky(symmetric(rows), ordering=ordering))
-
-
-def test_missing_diagonal_is_a_stored_zero_and_fails_there():
-    A = lower(np.array([4.0, 1.0]), [0, 1], [0, 0], 2)
-    assert A.pattern.diagonal_positions.tolist() == [0, 2]
-    assert_failed(cx.cholesky(A), pivot=1)
-
-
-@pytest.mark.parametrize("ordering", ORDERINGS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_any_value_that_is_not_finite_is_caught(bad, ordering):
-    """Peers answer x = 0 for an infinite diagonal, or succeed with NaN."""
-    for position in range(PROBLEM.pattern.nnz):
-        values = PROBLEM.values.copy()
-        values[position] = bad
-        F = cx.cholesky(PROBLEM.matrix(values), ordering=ordering)
-        assert not bool(F.ok), position
-        assert np.isnan(F.log_det())
-        assert np.isnan(F.solve(ONES)).all()
-
-
-def test_the_pivot_is_that_of_dense_elimination():
-    """Natural ordering: the first leading minor that is not positive."""
-    D = np.asarray(PROBLEM.dense())
-    for k in range(N):
-        shifted = PROBLEM.values.copy()
-        shifted[PROBLEM.pattern.diagonal_positions[k]] = -1.0
-        F = cx.cholesky(PROBLEM.matrix(shifted), ordering="natural")
-        E = D.copy()
-        E[k, k] = -1.0
-        minors = [np.linalg.slogdet(E[: m + 1, : m + 1])[0] for m in range(N)]
-        assert int(F.pivot) == next(m for m, sign in enumerate(minors) if sign <= 0)
-
-
-def test_jitter_is_never_added():
-    """A matrix that is singular up to a clear margin stays singular; a definite one exact."""
-    laplacian = np.diag([1.0, 2, 1]) - np.eye(3, k=1) - np.eye(3, k=-1)
-    assert_failed(cx.cholesky(symmetric(laplacian)))
-    barely = symmetric([[1.0, 1], [1, 1 + 2**-40]])
-    F = cx.cholesky(barely, ordering="natural")
-    assert bool(F.ok)
-    assert_close(F.lower().to_dense(), [[1, 0], [1, 2**-20]], 0.0)
-
-
-def test_nothing_is_reported_for_a_definite_matrix_with_a_huge_condition_number():
-    """Numerically, not structurally: pivots of 1e-300 are positive."""
-    A = cx.SparseMatrix(np.array([1e-300, 1.0, 1e300]), cx.eye(3).pattern)
-    F = cx.cholesky(A)
-    assert bool(F.ok)
-    assert_close(F.log_det(), 0.0, VALUE)
-
-
-@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100, 1e200])
-def test_tiny_and_huge_scales_are_right(scale):
-    A = PROBLEM.matrix(scale * PROBLEM.values)
-    F, G = cx.cholesky(A), cx.cholesky(PROBLEM.matrix())
-    assert bool(F.ok)
-    assert_close(F.log_det() - N * np.log(scale), G.log_det(), 1e-11)
-    assert_close(scale * F.solve(ONES), G.solve(ONES), VALUE)
-    assert_close(scale * F.inverse_diagonal(), G.inverse_diagonal(), VALUE)
-    gradient = jax.grad(lambda v: cx.log_det(PROBLEM.matrix(v)))
-    assert_close(scale * gradient(A.values), gradient(PROBLEM.values), VALUE)
-
-
-@pytest.mark.parametrize(("dtype", "scale"), [("float64", 1e-310), ("float32", 1e-40)])
-def test_subnormal_matrices_fail_openly_instead_of_overflowing(dtype, scale):
-    """XLA flushes subnormal numbers to zero; a peer answers infinity with a finite log-det."""
-    values = np.full(3, scale, dtype)
-    assert values[0] > 0
-    assert_failed(cx.cholesky(cx.SparseMatrix(values, cx.eye(3).pattern)))
-
-
-def test_overflow_inside_the_factorisation_is_caught():
-    A = symmetric([[1e-300, 1e300], [1e300, 1e300]])
-    assert_failed(cx.cholesky(A, ordering="natural"), pivot=1)
-
-
-# --- degenerate sizes --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ordering", [*ORDERINGS, ()])
+@pytest.mark.parametrize("ordering", [*ORDERINGS, np.zeros(0, int)])
 def test_empty_matrix_has_logdet_zero_and_empty_results(ordering):
     F = cx.cholesky(cx.eye(0), ordering=ordering)
     assert bool(F.ok)
@@ -259,13 +136,14 @@ def test_empty_matrix_has_logdet_zero_and_empty_results(ordering):
     assert gradient(np.zeros(0)).shape == (0,)
 
 
-@pytest.mark.parametrize("ordering", [*ORDERINGS, (0,)])
+@pytest.mark.parametrize("ordering", [*ORDERINGS, [0]])
 def test_single_entry_is_its_own_factorisation(ordering):
     F = cx.cholesky(4.0 * cx.eye(1), ordering=ordering)
     assert_close(F.log_det(), np.log(4), VALUE)
-    assert_close([F.solve([2.0]), F.inverse_diagonal(), F.half_solve([2.0])], [[0.5], [0.25], [1]], 0)
+    results = F.solve([2.0]), F.inverse_diagonal(), F.half_solve([2.0])
+    assert [r.tolist() for r in results] == [[0.5], [0.25], [1.0]]
     hessian = jax.hessian(lambda v: cx.log_det(cx.SparseMatrix(v, F.A.pattern)))
-    assert_close(hessian(F.A.values), [[-1 / 16]], VALUE)
+    assert_close(hessian(F.A.values), np.full((1, 1), -1 / 16), VALUE)
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS)
@@ -286,12 +164,14 @@ def arrow():
     k = np.arange(1, n)
     rows = np.concatenate([np.arange(n), k])
     columns = np.concatenate([np.arange(n), np.zeros(n - 1, int)])
-    return lower(np.append(np.full(n, 1e6), np.ones(n - 1)), rows, columns, n)
+    return from_lower(np.append(np.full(n, 1e6), np.ones(n - 1)), rows, columns, n)
 
 
 def test_factors_beyond_32_bits_are_refused_from_the_count(arrow):
     entries = 70_000 * 70_001 // 2
-    with pytest.raises(FactorSizeError, match=f"would hold {entries} entries; the limit is 2147483647"):
+    with pytest.raises(
+        FactorSizeError, match=f"would hold {entries} entries; the limit is 2147483647"
+    ):
         cx.cholesky(arrow, ordering="natural")
     with pytest.raises(FactorSizeError, match=str(entries)):
         cx.csc.sparse_log_det(arrow.pattern.indices, arrow.pattern.indptr, arrow.values)
@@ -308,7 +188,7 @@ def test_the_same_arrow_factors_under_the_default_ordering(arrow):
     assert_close(F.log_det(), (n - 1) * np.log(1e6) + np.log(schur), VALUE)
 
 
-# --- dtypes ------------------------------------------------------------------------------------------
+# --- dtypes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float16", jnp.bfloat16, "int32", "int64", "bool", "complex128"])
@@ -376,7 +256,7 @@ def test_float32_works_in_a_process_that_never_enables_x64():
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-# --- right-hand sides --------------------------------------------------------------------------------
+# --- right-hand sides ----------------------------------------------------------------------------
 
 
 def test_right_hand_sides_that_do_not_fit_are_refused():
@@ -384,7 +264,7 @@ def test_right_hand_sides_that_do_not_fit_are_refused():
     for shape in ((N - 1,), (), (N + 1, 2), (1, N), (N, 2, 2)):
         with pytest.raises(ShapeError, match=rf"shape \({N},\) or \({N}, k\)"):
             cx.solve(A, np.ones(shape))
-    with pytest.raises(UnsupportedError, match="eye_array|dia_array"):
+    with pytest.raises(UnsupportedError, match="dia_array"):
         cx.solve(A, sp.eye_array(N))
     for method in (cx.cholesky(A).half_solve, cx.cholesky(A).half_solve_t):
         with pytest.raises(ShapeError, match="half_solve"):
@@ -400,97 +280,3 @@ def test_right_hand_sides_that_are_not_finite_pass_through():
     assert np.isnan(X[:, 0]).any()
     assert_close(X[:, 1], np.linalg.solve(PROBLEM.dense(), B[:, 1]), VALUE)
     assert bool(F.ok)
-
-
-# --- raising, in and out of jit ----------------------------------------------------------------------
-
-
-def negative_in_the_middle():
-    values = PROBLEM.values.copy()
-    values[PROBLEM.pattern.diagonal_positions[3]] = -5.0
-    return values
-
-
-def test_throw_raises_eagerly_with_the_pivot():
-    A = PROBLEM.matrix(negative_in_the_middle())
-    pivot = int(cx.cholesky(A).pivot)
-    with pytest.raises(NotPositiveDefiniteError, match=f"pivot of row {pivot} is not a finite"):
-        cx.cholesky(A, throw=True)
-    assert issubclass(NotPositiveDefiniteError, np.linalg.LinAlgError)
-    assert issubclass(NotPositiveDefiniteError, CholaxError)
-
-
-@pytest.mark.parametrize("transform", [lambda f: f, jax.grad, jax.value_and_grad, jax.hessian])
-def test_throw_raises_at_run_time_inside_jit_naming_the_column(transform):
-    f = jax.jit(transform(lambda v: cx.cholesky(PROBLEM.matrix(v), throw=True).log_det()))
-    bad = negative_in_the_middle()
-    pivot = int(cx.cholesky(PROBLEM.matrix(bad)).pivot)
-    with pytest.raises(jax.errors.JaxRuntimeError, match=f"positive definite.*column {pivot}"):
-        jax.block_until_ready(f(bad))
-    jax.block_until_ready(f(PROBLEM.values))  # and goes on working
-
-
-def test_throw_names_the_member_of_a_batch():
-    f = jax.jit(jax.vmap(lambda v: cx.cholesky(PROBLEM.matrix(v), throw=True).log_det()))
-    stack = np.stack([PROBLEM.values, PROBLEM.values, negative_in_the_middle()])
-    with pytest.raises(jax.errors.JaxRuntimeError, match="batch member 2"):
-        jax.block_until_ready(f(stack))
-
-
-def test_checked_names_the_member_of_a_batch():
-    stack = np.stack([PROBLEM.values, negative_in_the_middle()])
-    factors = jax.vmap(lambda v: cx.cholesky(PROBLEM.matrix(v)))(stack)
-    with pytest.raises(NotPositiveDefiniteError, match="batch member 1"):
-        cx.checked(factors)
-
-
-def test_checked_functions_raise_where_plain_ones_give_nan():
-    bad = PROBLEM.matrix(negative_in_the_middle())
-    for function in (cx.log_det, jax.jit(cx.log_det), jax.grad(lambda A: cx.log_det(A))):
-        assert np.isnan(jax.tree.leaves(function(bad))[0]).any()
-        with pytest.raises(NotPositiveDefiniteError, match="positive definite"):
-            cx.checked(function)(bad)
-        assert np.isnan(jax.tree.leaves(function(bad))[0]).any()  # the plain one stays as it was
-        good = jax.tree.leaves(cx.checked(function)(PROBLEM.matrix()))
-        assert_close(good, jax.tree.leaves(function(PROBLEM.matrix())), 0.0)
-
-
-def test_checked_refuses_traced_factors_and_other_objects():
-    with pytest.raises(StructureError, match="traced.*throw=True"):
-        jax.jit(lambda v: cx.checked(cx.cholesky(PROBLEM.matrix(v))).log_det())(PROBLEM.values)
-    with pytest.raises(StructureError, match="need a Factor or a function, got int"):
-        cx.checked(3)
-
-
-# --- batches -----------------------------------------------------------------------------------------
-
-
-def test_one_bad_member_of_a_batch_is_nan_alone():
-    stack = np.stack([PROBLEM.values, negative_in_the_middle(), 2 * PROBLEM.values])
-    bad = np.array([False, True, False])
-
-    @jax.jit
-    @jax.vmap
-    def run(v):
-        F = cx.cholesky(PROBLEM.matrix(v))
-        gradient = jax.grad(lambda v: cx.log_det(PROBLEM.matrix(v)))(v)
-        tangent = jax.jvp(lambda v: cx.inverse_diagonal(PROBLEM.matrix(v)), (v,), (v,))[1]
-        return F.ok, F.pivot, [*everything(F), gradient, tangent]
-
-    ok, pivot, results = run(stack)
-    np.testing.assert_array_equal(ok, ~bad)
-    assert pivot.tolist() == [-1, int(cx.cholesky(PROBLEM.matrix(stack[1])).pivot), -1]
-    for result in results:
-        result = result.reshape(3, -1)
-        np.testing.assert_array_equal(np.isnan(result).all(axis=1), bad)
-        np.testing.assert_array_equal(np.isnan(result).any(axis=1), bad)
-    for member in (0, 2):
-        want = everything(cx.cholesky(PROBLEM.matrix(stack[member])))
-        for got, one in zip(results, want, strict=False):
-            assert_close(got[member], one, VALUE)
-
-
-def test_batches_of_factors_are_mapped_not_called():
-    factors = jax.vmap(lambda v: cx.cholesky(PROBLEM.matrix(v)))(np.stack([PROBLEM.values] * 3))
-    with pytest.raises(ShapeError, match=r"batch of factors, of shape \(3,\).*jax.vmap"):
-        factors.solve(ONES)

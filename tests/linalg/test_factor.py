@@ -56,7 +56,7 @@ def right_hand_side(problem, *k, dtype="float64"):
     return np.random.default_rng(11).standard_normal((problem.n, *k)).astype(dtype)
 
 
-# --- solve, log-determinant, inverse --------------------------------------------------------------
+# --- solve, log-determinant, inverse -------------------------------------------------------------
 
 
 def test_solve_inverts_the_matrix(problem, dtype):
@@ -150,13 +150,13 @@ def test_selected_inverse_outside_the_filled_pattern_is_refused_naming_the_entry
         F.selected_inverse(corner)
     with pytest.raises(StructureError, match=rf"entry \({n - 1}, 0\)"):
         cx.selected_inverse(problem.matrix(), corner, ordering="natural")
-    with pytest.raises(StructureError, match='None, "filled" or a Pattern, got \'all\''):
+    with pytest.raises(StructureError, match="None, \"filled\" or a Pattern, got 'all'"):
         F.selected_inverse("all")
     with pytest.raises(StructureError, match=r"shape \(35, 35\), got \(13, 13\)"):
         F.selected_inverse(PROBLEMS["random"].pattern)
 
 
-# --- L itself -------------------------------------------------------------------------------------
+# --- L itself ------------------------------------------------------------------------------------
 
 
 def test_lower_times_its_transpose_is_the_permuted_matrix(problem, ordering, dtype):
@@ -199,7 +199,7 @@ def test_half_solves_are_adjoint(problem):
     assert_close(z @ F.half_solve(b), F.half_solve_t(z) @ b, tol.value("float64"))
 
 
-# --- sampling -------------------------------------------------------------------------------------
+# --- sampling ------------------------------------------------------------------------------------
 
 
 def test_sample_is_the_transposed_half_solve_of_white_noise(problem):
@@ -235,7 +235,7 @@ def test_samples_keep_the_dtype_of_the_matrix():
     assert factor(PROBLEMS["grid"], "float32").sample(jax.random.key(0)).dtype == np.float32
 
 
-# --- status, orderings, the object ----------------------------------------------------------------
+# --- status, orderings, the object ---------------------------------------------------------------
 
 
 def test_status_of_a_positive_definite_matrix_is_ok(problem):
@@ -333,7 +333,7 @@ def test_explicit_zeros_change_nothing_but_the_pattern():
     assert_close(F.selected_inverse().to_dense(), np.linalg.inv(full), tol.value("float64"))
 
 
-# --- short cuts -----------------------------------------------------------------------------------
+# --- short cuts ----------------------------------------------------------------------------------
 
 
 def test_short_cuts_agree_with_the_factor(problem):

@@ -148,7 +148,7 @@ def test_a_batch_is_one_call_of_each_kernel():
     assert sweeps(run, stack) == {"cholesky": 1, "selected_inverse": 1}
 
 
-# --- short cuts --------------------------------------------------------------------------------------
+# --- short cuts ----------------------------------------------------------------------------------
 
 
 def short_cut_density(values):
@@ -192,7 +192,7 @@ def test_raw_layer_shares_the_factor_within_one_program():
     assert sweeps(density, PROBLEM.values) == {"cholesky": 1, "selected_inverse": 1}
 
 
-# --- the program is small ----------------------------------------------------------------------------
+# --- the program is small ------------------------------------------------------------------------
 
 
 TRANSFORMS = {

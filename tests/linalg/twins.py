@@ -1,4 +1,4 @@
-"""Small sparse problems, their dense twins in plain JAX, and the named tolerances of this folder."""
+"""Small sparse problems, their dense twins in plain JAX, and the tolerances of this folder."""
 
 from dataclasses import dataclass
 
@@ -115,3 +115,21 @@ def dense_half_solve_t(D, perm, z):
 def dense_half_solve(D, perm, b):
     """L⁻¹ P b."""
     return jax.scipy.linalg.solve_triangular(dense_lower(D, perm), b[perm], lower=True)
+
+
+def symmetric(rows):
+    """Symmetric matrix from a list of full rows."""
+    return cx.from_dense(np.array(rows, float), symmetric=True)
+
+
+def from_lower(values, rows, columns, n):
+    """Symmetric matrix from entries of its lower triangle."""
+    return cx.from_coo(values, rows, columns, (n, n), symmetric=True, half=True)
+
+
+def everything(F):
+    """Every result of a factor, as a list of arrays."""
+    b = np.ones(F.n, F.A.dtype)
+    inverses = [F.selected_inverse().values, F.selected_inverse("filled").values]
+    halves = [F.half_solve(b), F.half_solve_t(b), F.sample(jax.random.key(0))]
+    return [F.log_det(), F.solve(b), F.inverse_diagonal(), F.lower().values, *inverses, *halves]
