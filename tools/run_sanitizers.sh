@@ -27,7 +27,7 @@ if [[ $part != python ]]; then
 fi
 
 if [[ $part != native ]]; then
-  # Not Release: nanobind strips its modules there, and reports would name no source lines.
+  # Not Release: nanobind strips its modules there, and reports would name no functions.
   cmake -S "$root" -B "$work/module" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DCHOLAX_PYTHON_MODULE=ON -DCHOLAX_SANITIZE=ON -DPython_EXECUTABLE="$python"
   cmake --build "$work/module"

@@ -108,7 +108,7 @@ def traced_indices() -> None:
 def bad_patterns(indices: np.ndarray, indptr: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Index arrays of the right length whose use unchecked would read or write out of bounds."""
     bad = []
-    for place, value in [(-1, 10**9), (-1, -1), (1, 10**6), (1, -5)]:
+    for place, value in [(-1, 10**9), (-1, -1), (2, 10**6), (1, -5)]:
         changed = indices.copy()
         changed[place] = value
         bad.append((changed, indptr))

@@ -1,4 +1,4 @@
-"""What we rely on in JAX's extension interfaces, pinned: a new JAX that moves it fails here first."""
+"""What we rely on in JAX's extension interfaces, pinned: a JAX that moves it fails here."""
 
 import jax
 import pytest
