@@ -29,7 +29,15 @@ LAYERS = (
     "implicit",
     "stats",
 )
-FREE = ("testing", "integrations", "demo", "cli", "__init__", "__main__")  # import anything
+FREE = (
+    "testing",
+    "integrations",
+    "demo",
+    "cli",
+    "errors",
+    "__init__",
+    "__main__",
+)  # import anything
 NEVER_IMPORTED = ("integrations",)
 # JAX's primitive machinery and private parts, and the only files that may open that door.
 DOOR = ("jax._src", "jax.interpreters", "jax.extend")

@@ -183,6 +183,7 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("flops", [](const PlanHandle& p) { return p.plan().flops; })
       .def_prop_ro("num_supernodes", [](const PlanHandle& p) { return p.plan().num_supernodes; })
       .def_prop_ro("stack_size", [](const PlanHandle& p) { return p.plan().stack_size; })
+      .def_prop_ro("num_rows", [](const PlanHandle& p) { return p.plan().rows.size(); })
       .def_prop_ro("closed", [](const PlanHandle& p) { return p.plan().closed; })
       .def("perm", array_getter<Index>([](const Plan& p) { return p.perm; }))
       .def("iperm", array_getter<Index>([](const Plan& p) { return p.iperm; }))

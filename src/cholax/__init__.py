@@ -1,9 +1,9 @@
 """Differentiable sparse linear algebra and sparse differentiation for JAX."""
 
 from cholax import csc as csc
+from cholax import errors as errors
 from cholax import primitives as primitives
 from cholax import testing as testing
-from cholax._core import errors as errors
 from cholax._native import register as register_kernels  # noqa: F401
 from cholax._native import target_names as export_targets  # noqa: F401
 from cholax.linalg import SparseMatrix as SparseMatrix

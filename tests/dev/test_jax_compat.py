@@ -43,3 +43,7 @@ def test_user_context_retraces_jitted_functions() -> None:
         f(1.0)
     f(1.0)
     assert traces == ["a", "b"]
+
+
+def test_array_types_tell_which_mesh_axes_they_vary_over() -> None:
+    assert jax.typeof(jax.numpy.ones(3)).manual_axis_type.varying == frozenset()

@@ -30,12 +30,6 @@ def deviations():
     return json.loads(result.stdout.splitlines()[-1])
 
 
-UNREDUCED = pytest.mark.xfail(
-    reason="reported: unify_varying_axes reads aval.vma, which JAX 0.10 to 0.12 do not have, so "
-    "the gradient of a shared operand is not summed over the mesh"
-)
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -43,14 +37,14 @@ UNREDUCED = pytest.mark.xfail(
         "per-member gradient",
         "gradient through",
         "values shared",
-        pytest.param("gradient, values shared", marks=UNREDUCED),
-        pytest.param("gradient, values shared, no vmap", marks=UNREDUCED),
-        pytest.param("hvp, values shared", marks=UNREDUCED),
+        "gradient, values shared",
+        "gradient, values shared, no vmap",
+        "hvp, values shared",
         "psum",
-        pytest.param("gradient of psum", marks=UNREDUCED),
+        "gradient of psum",
         "traced indices",
         "gradient, traced indices",
-        pytest.param("gradient, traced indices, values shared", marks=UNREDUCED),
+        "gradient, traced indices, values shared",
         "jit of vmap, auto",
         "jit of vmap, explicit",
     ],

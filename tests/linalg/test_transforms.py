@@ -305,7 +305,6 @@ def test_strict_modes_change_nothing(mode):
     assert_close(got, loop(gradient, VALUES, B)[0], GRADIENT)
 
 
-@pytest.mark.xfail(reason="reported: a primitive's eager rule is jit(bind), which calls itself")
 def test_disable_jit_runs_step_by_step():
     with jax.disable_jit():
         got = f(VALUES[0], B[0])

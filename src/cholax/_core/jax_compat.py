@@ -18,7 +18,7 @@ user_context = jax.make_user_context
 
 def unify_varying_axes(arrays: Sequence[Any]) -> list[Any]:
     """Make all arrays vary over the union of their mesh axes, as `shard_map` requires."""
-    varying = [getattr(jax.typeof(x), "vma", frozenset()) for x in arrays]
+    varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
     union = frozenset().union(*varying)
     if all(axes == union for axes in varying):
         return list(arrays)

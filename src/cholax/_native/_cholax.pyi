@@ -11,6 +11,7 @@ class Plan(Structure):
     flops: float
     num_supernodes: int
     stack_size: int
+    num_rows: int
     closed: bool
     def perm(self) -> np.ndarray: ...
     def iperm(self) -> np.ndarray: ...

@@ -53,7 +53,9 @@ def _checked(permutation: np.ndarray) -> np.ndarray:
         raise OrderingError(
             f"ordering: a permutation must be one-dimensional, got shape {permutation.shape}."
         )
-    if permutation.size and permutation.dtype.kind not in "iu":
+    if permutation.size == 0:
+        return np.zeros(0, np.int32)
+    if permutation.dtype.kind not in "iu":
         raise OrderingError(
             f"ordering: a permutation must hold integers, got {permutation.dtype}. "
             "Convert it with .astype(numpy.int32)."

@@ -18,7 +18,6 @@ MAX_BYTES = 256 * 2**20
 
 _lock = threading.Lock()
 _results: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
-_total = 0
 
 
 def memoise(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,29 +47,36 @@ def memoise(function: Callable[P, R]) -> Callable[P, R]:
 
 def clear() -> None:
     """Forget everything."""
-    global _total
     with _lock:
         _results.clear()
-        _total = 0
 
 
 def usage() -> tuple[int, int]:
-    """Number of remembered results and the bytes of their arrays."""
-    return len(_results), _total
+    """Number of remembered results and the bytes they hold, plans made from them included."""
+    with _lock:
+        return len(_results), _bytes_held()
 
 
 def _store(key: tuple[Any, ...], result: Any) -> None:
-    global _total
     size = _freeze(result)
     with _lock:
         if key in _results:
             return
         _results[key] = (result, size)
-        _total += size
         # The newest result always stays, whatever its size: a loop over one large product needs it.
-        while len(_results) > 1 and (len(_results) > MAX_ENTRIES or _total > MAX_BYTES):
-            _, (_, freed) = _results.popitem(last=False)
-            _total -= freed
+        while len(_results) > 1 and (len(_results) > MAX_ENTRIES or _bytes_held() > MAX_BYTES):
+            _results.popitem(last=False)
+
+
+def _bytes_held() -> int:
+    # Plans are added to remembered patterns later, so this is counted anew.
+    return sum(size + _plan_bytes(result) for result, size in _results.values())
+
+
+def _plan_bytes(result: Any) -> int:
+    if isinstance(result, tuple):
+        return sum(_plan_bytes(item) for item in result)
+    return sum(p.nbytes for p in result.plans()) if isinstance(result, Pattern) else 0
 
 
 def _key(arg: Any) -> Any:

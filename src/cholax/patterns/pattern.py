@@ -126,6 +126,10 @@ class Pattern:
         """Bytes held by the index arrays."""
         return self.indptr.nbytes + self.indices.nbytes
 
+    def plans(self) -> tuple[Any, ...]:
+        """Symbolic factorisations made of this pattern so far, which it keeps alive."""
+        return tuple(self._plans.values())
+
     @cached_property
     def columns(self) -> np.ndarray:
         """`(nnz,)` column of each stored entry."""

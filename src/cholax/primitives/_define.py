@@ -100,7 +100,14 @@ def _make_primitive(d: Definition) -> Primitive:
     primitive.multiple_results = True
     primitive.def_abstract_eval(partial(_abstract_eval, d))
     static_names = ("static", "backend", *d.params)
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames=static_names))
+    compiled = jax.jit(primitive.bind, static_argnames=static_names)
+
+    def evaluate(*args: Any, **params: Any) -> Any:
+        # A primitive has no evaluation but its compiled one, so `jax.disable_jit` ends here.
+        with jax.disable_jit(False):
+            return compiled(*args, **params)
+
+    primitive.def_impl(evaluate)
     ad.primitive_jvps[primitive] = partial(_jvp, d)
     if any(op.kind is Kind.LINEAR for op in d.operands):
         ad.primitive_transposes[primitive] = partial(_transpose, d)

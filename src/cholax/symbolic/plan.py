@@ -72,6 +72,11 @@ class Plan:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"Plan is immutable, cannot set {name!r}.")
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the native index arrays: row lists, places in the parent, positions of A."""
+        return 4 * (2 * self.native.num_rows + self.pattern.nnz + 4 * self.n)
+
     @cached_property
     def perm(self) -> np.ndarray:
         """`(n,)` perm[i] is the old index at place i."""
