@@ -30,10 +30,11 @@ struct CholeskyKernel {
           cholesky(*plan, scratch, call.operand<T>(0, b), call.result<T>(0, b));
       *call.result<std::int32_t>(1, b) = status;
       if (call.flag && status != 0)
-        return xf::Error::InvalidArgument(
+        return xf::Error(
+            xf::ErrorCode::kFailedPrecondition,
             "cholesky: the matrix must be positive definite, but the pivot of row " +
-            std::to_string(status - 1) + " is not a finite positive number" +
-            (call.batch > 1 ? " in batch member " + std::to_string(b) : std::string()) + ".");
+                std::to_string(status - 1) + " is not a finite positive number" +
+                (call.batch > 1 ? " in batch member " + std::to_string(b) : std::string()) + ".");
     }
     return xf::Error::Success();
   }

@@ -202,6 +202,8 @@ void bind_plan(nb::module_& m) {
 
 NB_MODULE(_cholax, m) {
   using namespace cholax;
+  // JAX's caches hold plans until the interpreter is gone; nanobind would call that a leak.
+  nb::set_leak_warnings(false);
   nb::class_<Handle>(m, "Structure");
   bind_plan(m);
   m.def("amd", [](Index n, const InIndices& indptr, const InIndices& indices) {

@@ -59,23 +59,31 @@ def test_compiled(name, transform):
 
 # Eager operations compile once each and are shared by all tests: with one variant of each primitive
 # three times as fast as compiling all of them.
-
-
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("name", MAIN)
 def test_eager_float32(name, transform):
     check(name, transform, np.float32, eagerly(transform))
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS)
+# Specifications compile slowly; these contain the values, gradients and batches of the others.
+@pytest.mark.parametrize("transform", ["jvp", "vmap_grad", "grad_grad", "third"])
 @pytest.mark.parametrize("name", MAIN)
 def test_specification_backend(name, transform):
     with use_specification():
         check(name, transform, np.float64, eagerly(transform))
 
 
-# Specifications compile slowly; the third derivative contains values, jvp and transposes.
 @pytest.mark.parametrize("name", MAIN)
 def test_specification_backend_float32(name):
     with use_specification():
         check(name, "third", np.float32, eagerly("third"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("name", CASES)
+def test_every_transform_on_both_backends(name, transform, dtype):
+    check(name, transform, dtype, compiled(transform))
+    with use_specification():
+        check(name, transform, dtype, eagerly(transform))
