@@ -33,8 +33,7 @@ from cholax.primitives.cholesky import cholesky
 from cholax.primitives.cholesky_tangent import cholesky_cotangent, cholesky_tangent
 from cholax.primitives.entries import contract, gather, scatter
 from cholax.primitives.log_determinant import log_determinant
-from cholax.primitives.matvec import matvec as _matvec
-from cholax.primitives.matvec import outer_on_pattern
+from cholax.primitives.matvec import matvec, outer_on_pattern
 from cholax.primitives.selected_inverse import selected_inverse
 from cholax.primitives.solve import solve
 from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
@@ -44,12 +43,6 @@ from cholax.primitives.triangular_solve import (
     permute,
     triangular_solve,
 )
-
-
-def matvec(structure, values, x, transpose=False):  # noqa: ANN001, ANN201
-    """A x, or Aᵀ x: `x` of shape (columns, k) or (rows, k)."""
-    return _matvec(structure, values, x, transpose=transpose)
-
 
 __all__ = [
     "Definition",

@@ -38,7 +38,7 @@ def _matvec_results(csc: Any, values: Any, x: Any, *, transpose: bool) -> Any:
     return [((columns if transpose else rows, x[1]), None)]
 
 
-matvec = define(
+_matvec = define(
     "matvec",
     operands=(Operand("values", Kind.LINEAR, 1), Operand("x", Kind.LINEAR, 2)),
     results=_matvec_results,
@@ -46,7 +46,9 @@ matvec = define(
         "values": lambda ref, ct, x, *, transpose: (
             outer_on_pattern(ref, x, ct) if transpose else outer_on_pattern(ref, ct, x)
         ),
-        "x": lambda ref, ct, values, *, transpose: matvec(ref, values, ct, transpose=not transpose),
+        "x": lambda ref, ct, values, *, transpose: _matvec(
+            ref, values, ct, transpose=not transpose
+        ),
     },
     specification=_matvec_specification,
     params=("transpose",),
@@ -62,3 +64,8 @@ outer_on_pattern = define(
     },
     specification=_outer_specification,
 )
+
+
+def matvec(pattern: Any, values: Any, x: Any, transpose: bool = False) -> Any:
+    """Y = A X for X of shape (columns, k), or Aᵀ X for X of shape (rows, k)."""
+    return _matvec(pattern, values, x, transpose=transpose)
