@@ -51,7 +51,7 @@ def native(session: nox.Session, build: str) -> None:
     if build == "plain":
         session.run("tools/native_tests.sh", "build/native-plain", external=True)
         return
-    session.install("nanobind>=2.9", "jax", "jaxlib==0.10.*", "numpy>=2.0", "scipy>=1.14")
+    session.install("nanobind>=2.9", "jax", "jaxlib==0.10.*", "numpy>=2.0", "scipy>=1.16")
     session.run("tools/run_sanitizers.sh", external=True)
 
 

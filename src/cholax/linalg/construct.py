@@ -223,7 +223,7 @@ def from_matrix_market(
         source.seek(0)
     half_storage = bool(header[5] == "symmetric") if symmetric is None else symmetric
     # mmread fills in the other triangle of a symmetric file, and gives "array" files dense.
-    Q = scipy.sparse.coo_array(scipy.io.mmread(source))
+    Q = scipy.sparse.coo_array(scipy.io.mmread(source, spmatrix=False))
     return from_scipy(Q if dtype is None else Q.astype(dtype), symmetric=half_storage)
 
 

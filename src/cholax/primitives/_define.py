@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from cholax import _native
 from cholax._core.errors import ShapeError, UnsupportedError
@@ -133,18 +134,30 @@ def _batch_shape(op: Operand, shape: Sequence[int]) -> tuple[int, ...]:
 def _abstract_eval(d: Definition, *avals: Any, static: Any, backend: str, **params: Any) -> Any:
     ref, operands = _split(d, static, avals)
     batch: tuple[int, ...] = ()
+    like = operands[0]
     cores = []
     for op, aval in zip(d.operands, operands, strict=True):
         shape = _batch_shape(op, aval.shape)
         if shape and batch and shape != batch:
             raise ShapeError(f"{d.name}: batch shapes must agree, got {batch} and {shape}.")
-        batch = batch or shape
+        if shape and not batch:
+            batch, like = shape, aval
         cores.append(tuple(aval.shape[len(shape) :]))
-    like = operands[0]
     return [
-        like.update(shape=batch + shape, dtype=np.dtype(dtype or like.dtype), weak_type=False)
-        for shape, dtype in d.results(ref.static, *cores, **params)
+        like.update(
+            shape=batch + core,
+            dtype=np.dtype(dtype or like.dtype),
+            weak_type=False,
+            sharding=_batch_sharding(like.sharding, len(batch), len(core)),
+        )
+        for core, dtype in d.results(ref.static, *cores, **params)
     ]
+
+
+def _batch_sharding(sharding: NamedSharding, batch: int, core: int) -> NamedSharding:
+    """Results are sharded over the mesh as the batch is, and whole in their core dimensions."""
+    spec = PartitionSpec(*sharding.spec[:batch], *[None] * core)
+    return NamedSharding(sharding.mesh, spec)
 
 
 # --- derivatives ----------------------------------------------------------------------------------
