@@ -1,5 +1,18 @@
-"""Named test problems with fixed seeds: functions returning a full symmetric SciPy CSC matrix."""
+"""Named test problems with fixed seeds: `load(name)` gives any of them, `NAMES` lists them."""
 
-from problems.grids import grid2d, grid3d, matern2d
+from problems.catalogue import GROUPS, NAMES, group_of, load
+from problems.grids import grid2d, grid3d, matern2d, spacetime
+from problems.problem import Problem, Reference
 
-__all__ = ["grid2d", "grid3d", "matern2d"]
+__all__ = [
+    "GROUPS",
+    "NAMES",
+    "Problem",
+    "Reference",
+    "grid2d",
+    "grid3d",
+    "group_of",
+    "load",
+    "matern2d",
+    "spacetime",
+]

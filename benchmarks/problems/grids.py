@@ -34,3 +34,15 @@ def grid3d(n: int) -> sp.csc_array:
         + sp.kron(sp.kron(eye, eye), one)
     )
     return sp.csc_array(laplacian + sp.eye_array(n**3))
+
+
+def autoregression(n: int, rho: float = 0.7) -> sp.sparray:
+    """Precision of a stationary AR(1) process of n steps."""
+    diagonal = [1.0, *[1.0 + rho * rho] * (n - 2), 1.0]
+    off = [-rho] * (n - 1)
+    return sp.diags_array([off, diagonal, off], offsets=[-1, 0, 1]) / (1.0 - rho * rho)
+
+
+def spacetime(steps: int, n: int) -> sp.csc_array:
+    """AR(1) in time ⊗ 5-point grid in space, the precision of a separable space-time field."""
+    return sp.csc_array(sp.kron(autoregression(steps), grid2d(n)))

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "core/huge_pages.h"
+
 namespace cholax {
 
 template <class T>
@@ -11,6 +13,10 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t size) { reserve(size); }
+  Buffer(Buffer&& other) noexcept : data_(other.data_), capacity_(other.capacity_) {
+    other.data_ = nullptr;
+    other.capacity_ = 0;
+  }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() { std::free(data_); }
@@ -26,10 +32,16 @@ class Buffer {
         throw std::bad_alloc();
       }
       capacity_ = size;
+      prefer_huge_pages(data_, bytes);
     }
     return data_;
   }
   T* data() { return data_; }
+  void release() {
+    std::free(data_);
+    data_ = nullptr;
+    capacity_ = 0;
+  }
 
  private:
   T* data_ = nullptr;

@@ -3,52 +3,69 @@
 #include "cpu/dense.h"
 #include "cpu/traversal.h"
 
-namespace cholax {
+namespace cholax::CHOLAX_TARGET {
 
 namespace detail {
 
-// Diagonal block of the front's cotangent: lower(K + Kᵀ) with K_ii on the diagonal,
-// K = L_J⁻ᵀ Φ(L_Jᵀ X_J) L_J⁻¹; X_J is overwritten.
+// Lower X (n × n) := lower(K + Kᵀ) with K_ii on the diagonal, K = L⁻ᵀ Φ(Lᵀ X) L⁻¹.
 template <class T>
-void cotangent_diagonal_block(int n, const T* lj, int ld, T* panel, T* middle) {
-  std::fill_n(middle, square(n), T(0));
-  dense::clear_upper(n, panel, ld);
-  dense::gemm_tn(n, n, n, T(1), lj, ld, panel, ld, middle, n);
+void cotangent_of_triangle(int n, const T* l, Stride ldl, T* x, Stride ldx, T* middle) {
+  dense::clear_upper(n, x, ldx);
+  transposed_multiply({}, n, n, n, l, ldl, x, ldx, middle, n, Update::kAssign);
   dense::half_lower(n, middle, n);
-  dense::solve_left_transposed(n, n, lj, ld, middle, n);
-  dense::solve_right(n, n, lj, ld, middle, n);
+  dense::solve_right({}, n, n, l, ldl, middle, n);
+  transpose_square(n, middle, n);
+  dense::solve_right({}, n, n, l, ldl, middle, n);
   for (int j = 0; j < n; ++j) {
-    T* to = panel + std::ptrdiff_t(j) * ld;
-    to[j] = middle[j + std::ptrdiff_t(j) * n];
+    x[j + j * ldx] = middle[j + Stride(j) * n];
     for (int i = j + 1; i < n; ++i)
-      to[i] = middle[i + std::ptrdiff_t(j) * n] + middle[j + std::ptrdiff_t(i) * n];
+      x[i + j * ldx] = middle[i + Stride(j) * n] + middle[j + Stride(i) * n];
   }
+}
+
+template <class T>
+void scale_diagonal(int n, T factor, T* a, Stride ld) {
+  for (int j = 0; j < n; ++j) a[j + j * ld] *= factor;
 }
 
 }  // namespace detail
 
-// Per node, U the cotangent of its update matrix: W_B = (X_B − (U + Uᵀ) L_B) L_J⁻¹;
-// X_J −= tril(W_Bᵀ L_B); W_J as above. Children read (W_J, W_B, U).
+// Per block J with rows B below, U the cotangent of what it updates: W_B = (X_B − (U + Uᵀ) L_B)
+// L_J⁻¹; X_J −= tril(W_Bᵀ L_B); W_J as above. Children read (W_J, W_B, U). U + Uᵀ is the symmetric
+// matrix with U's lower triangle and a doubled diagonal; doubling and halving are exact. w may be x
+// itself.
 template <class T>
-void cholesky_cotangent(const Plan& plan, Scratch<T>& scratch, const T* l, const T* x, T* w) {
-  std::copy_n(x, plan.size, w);
-  T* middle = scratch.work[0].reserve(square(plan.max_width));
-  traverse_down<T>(
-      plan, scratch, w,
-      [&](const Node& node, T* update) {
-        const int n = node.w, m = node.m, r = node.r;
-        const T* lj = l + node.panel;
-        T* panel = w + node.panel;
-        // U + Uᵀ is the symmetric matrix with U's lower triangle and a doubled diagonal;
-        // doubling and halving are exact.
-        for (int i = 0; i < r; ++i) update[i + std::ptrdiff_t(i) * r] *= T(2);
-        dense::symm_left(r, n, T(-1), update, r, lj + n, m, panel + n, m);
-        for (int i = 0; i < r; ++i) update[i + std::ptrdiff_t(i) * r] *= T(0.5);
-        dense::solve_right(r, n, lj, m, panel + n, m);
-        dense::gemm_tn(n, n, r, T(-1), panel + n, m, lj + n, m, panel, m);
-        detail::cotangent_diagonal_block(n, lj, m, panel, middle);
-      },
-      [](const Node&) {});
+void cholesky_cotangent(const Plan& plan, const Work<T>& work, const T* l, const T* x, T* w) {
+  const auto visit = [&](const Node& node, T* update, const Crew& crew, Scratch<T>& scratch) {
+    const int m = node.m, r = node.r;
+    const Stride ld = m;
+    const T* lp = l + node.panel;
+    T* panel = w + node.panel;
+    T* middle = scratch.work[0].reserve(square(kNodeBlock));
+    if (x != w) std::copy_n(x + node.panel, ld * node.w, panel);
+    detail::scale_diagonal(r, T(2), update, r);
+    symmetric_multiply(crew, r, node.w, update, r, lp + node.w, ld, panel + node.w, ld,
+                       Update::kSubtract);
+    detail::scale_diagonal(r, T(0.5), update, r);
+    for (int c0 = (node.w - 1) / kNodeBlock * kNodeBlock; c0 >= 0; c0 -= kNodeBlock) {
+      const int nb = std::min(kNodeBlock, node.w - c0), c1 = c0 + nb, p = node.w - c1;
+      const T* lj = lp + c0 + c0 * ld;
+      T* wj = panel + c0 + c0 * ld;
+      T* later = panel + c1 + c1 * ld;  // diagonal doubled
+      symmetric_multiply(crew, p, nb, later, ld, lj + nb, ld, wj + nb, ld, Update::kSubtract);
+      transposed_multiply(crew, p, nb, r, later + p, ld, lj + nb + p, ld, wj + nb, ld,
+                          Update::kSubtract);
+      multiply(crew, r, nb, p, later + p, ld, lj + nb, ld, wj + nb + p, ld, Update::kSubtract);
+      dense::solve_right(crew, m - c1, nb, lj, ld, wj + nb, ld);
+      transposed_multiply(crew, nb, nb, m - c1, wj + nb, ld, lj + nb, ld, wj, ld,
+                          Update::kSubtract, Part::kLower);
+      detail::cotangent_of_triangle(nb, lj, ld, wj, ld, middle);
+      detail::scale_diagonal(nb, T(2), wj, ld);
+    }
+    detail::scale_diagonal(node.w, T(0.5), panel, ld);
+    dense::clear_upper(node.w, panel, ld);
+  };
+  traverse_down<T>(plan, work, w, visit, [](const Node&) {});
 }
 
-}  // namespace cholax
+}  // namespace cholax::CHOLAX_TARGET

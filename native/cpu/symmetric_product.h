@@ -1,25 +1,32 @@
 // W := S(L)[X] = lower(X Lᵀ + L Xᵀ) on the filled pattern (up the tree).
 #pragma once
-#include "cpu/dense.h"
-#include "cpu/traversal.h"
+#include "cpu/cholesky_tangent.h"
 
-namespace cholax {
+namespace cholax::CHOLAX_TARGET {
 
 template <class T>
-void symmetric_product(const Plan& plan, Scratch<T>& scratch, const T* l, const T* x, T* w) {
-  std::fill_n(w, plan.size, T(0));
-  traverse_up<T>(plan, scratch, w, [&](const Node& node, T* panel, T* update) {
-    const int n = node.w, m = node.m, r = node.r;
+void symmetric_product(const Plan& plan, const Work<T>& work, const T* l, const T* x, T* w) {
+  const auto begin = [&](const Node& node, T* panel) {
+    std::fill_n(panel, Stride(node.m) * node.w, T(0));
+  };
+  const auto visit = [&](const Node& node, T* panel, T* update, const Crew& crew,
+                         Scratch<T>&) {
+    const Stride ld = node.m;
     const T* lp = l + node.panel;
     const T* xp = x + node.panel;
-    // All m rows times the transposed diagonal blocks; what this puts above the diagonal is
-    // cleared.
-    dense::gemm_nt(m, n, n, T(1), xp, m, lp, m, panel, m);
-    dense::gemm_nt(m, n, n, T(1), lp, m, xp, m, panel, m);
-    dense::clear_upper(n, panel, m);
-    dense::syr2k_lower(r, n, T(1), xp + n, m, lp + n, m, update, r);
+    // Block by block: the columns of a block reach the rows from its own first row on.
+    for (int c0 = 0; c0 < node.w; c0 += kNodeBlock) {
+      const int nb = std::min(kNodeBlock, node.w - c0);
+      const Stride corner = c0 + c0 * ld;
+      detail::symmetric_rank_two(crew, node.m - c0, node.w - c0, nb, xp + corner, ld, lp + corner,
+                                 ld, panel + corner, ld, Update::kAdd);
+    }
+    dense::clear_upper(node.w, panel, ld);
+    detail::symmetric_rank_two(crew, node.r, node.r, node.w, xp + node.w, ld, lp + node.w, ld,
+                               update, node.r, Update::kAssign);
     return true;
-  });
+  };
+  traverse_up<T>(plan, work, w, begin, visit);
 }
 
-}  // namespace cholax
+}  // namespace cholax::CHOLAX_TARGET

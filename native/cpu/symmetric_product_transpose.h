@@ -1,35 +1,44 @@
 // X := T(L)[W] = S(L)ᵀ W = (W + Wᵀ) L on the filled pattern, W lower triangular (down the tree).
 #pragma once
-#include "cpu/dense.h"
-#include "cpu/traversal.h"
+#include "cpu/cholesky_cotangent.h"
 
-namespace cholax {
+namespace cholax::CHOLAX_TARGET {
 
+// Per block J with rows B below and M = W + Wᵀ: X_J = M_J L_J + M_BJᵀ L_B, X_B = M_BJ L_J + M_BB L_B;
+// B is the rest of the supernode's own columns (p of them) and the r rows below.
 template <class T>
-void symmetric_product_transpose(const Plan& plan, Scratch<T>& scratch, const T* l, const T* w,
+void symmetric_product_transpose(const Plan& plan, const Work<T>& work, const T* l, const T* w,
                                  T* x) {
-  std::fill_n(x, plan.size, T(0));
-  T* middle = scratch.work[0].reserve(square(plan.max_width));
-  traverse_down<T>(
-      plan, scratch, w,
-      [&](const Node& node, T* update) {
-        const int n = node.w, m = node.m, r = node.r;
-        const T* lp = l + node.panel;
-        const T* wp = w + node.panel;
-        T* xp = x + node.panel;
-        for (int j = 0; j < n; ++j) {
-          std::copy_n(wp + std::ptrdiff_t(j) * m, n, middle + std::ptrdiff_t(j) * n);
-          middle[j + std::ptrdiff_t(j) * n] *= T(2);
-        }
-        dense::symm_left(n, n, T(1), middle, n, lp, m, xp, m);
-        dense::gemm_tn(n, n, r, T(1), wp + n, m, lp + n, m, xp, m);
-        dense::clear_upper(n, xp, m);
-        dense::gemm_nn(r, n, n, T(1), wp + n, m, lp, m, xp + n, m);
-        for (int i = 0; i < r; ++i) update[i + std::ptrdiff_t(i) * r] *= T(2);
-        dense::symm_left(r, n, T(1), update, r, lp + n, m, xp + n, m);
-        for (int i = 0; i < r; ++i) update[i + std::ptrdiff_t(i) * r] *= T(0.5);
-      },
-      [](const Node&) {});
+  const auto visit = [&](const Node& node, T* update, const Crew& crew, Scratch<T>& scratch) {
+    const int m = node.m, r = node.r;
+    const Stride ld = m;
+    const T* lp = l + node.panel;
+    T* panel = x + node.panel;
+    T* both = scratch.work[0].reserve(std::size_t(m) * node.w);  // M's own columns
+    std::copy_n(w + node.panel, ld * node.w, both);
+    detail::scale_diagonal(node.w, T(2), both, ld);
+    detail::scale_diagonal(r, T(2), update, r);
+    symmetric_multiply(crew, r, node.w, update, r, lp + node.w, ld, panel + node.w, ld,
+                       Update::kAssign);
+    detail::scale_diagonal(r, T(0.5), update, r);
+    for (int c0 = 0; c0 < node.w; c0 += kNodeBlock) {
+      const int nb = std::min(kNodeBlock, node.w - c0), c1 = c0 + nb, p = node.w - c1;
+      const T* lj = lp + c0 + c0 * ld;
+      T* xj = panel + c0 + c0 * ld;
+      T* own = both + c0 + c0 * ld;
+      T* later = both + c1 + c1 * ld;
+      symmetric_multiply(crew, nb, nb, own, ld, lj, ld, xj, ld, Update::kAssign);
+      transposed_multiply(crew, nb, nb, m - c1, own + nb, ld, lj + nb, ld, xj, ld, Update::kAdd,
+                          Part::kLower);
+      symmetric_multiply(crew, p, nb, later, ld, lj + nb, ld, xj + nb, ld, Update::kAssign);
+      transposed_multiply(crew, p, nb, r, later + p, ld, lj + nb + p, ld, xj + nb, ld,
+                          Update::kAdd);
+      multiply(crew, r, nb, p, later + p, ld, lj + nb, ld, xj + nb + p, ld, Update::kAdd);
+      multiply(crew, m - c1, nb, nb, own + nb, ld, lj, ld, xj + nb, ld, Update::kAdd);
+    }
+    dense::clear_upper(node.w, panel, ld);
+  };
+  traverse_down<T>(plan, work, w, visit, [](const Node&) {});
 }
 
-}  // namespace cholax
+}  // namespace cholax::CHOLAX_TARGET

@@ -2,59 +2,111 @@
 // are added into the parent's front) and down it (children read theirs out of the parent's front).
 // A front of supernode s is the m x m symmetric matrix over its rows: the first w columns live in
 // a panel, the trailing r x r block in an update matrix (column-major, lower triangle).
+//
+// Each thread keeps the update matrices of its task on two stacks, one for even and one for odd
+// levels of the tree, so that a supernode fills its own while its children's are still there. Those
+// that pass from task to task have buffers of their own. What happens at a supernode and in which
+// order children are added depends on the plan only, so results do not depend on the threads.
 #pragma once
 #include <algorithm>
-#include <cstddef>
+#include <atomic>
 #include <cstring>
-#include <stdexcept>
+#include <limits>
 
-#include "core/buffer.h"
-#include "symbolic/plan.h"
+#include "cpu/node.h"
+#include "cpu/product.h"
+#include "cpu/session.h"
 
-namespace cholax {
+namespace cholax::CHOLAX_TARGET {
 
-// One supernode as kernels see it.
-struct Node {
-  int s;
-  int first;  // first column
-  int w, r, m;
-  Offset panel;       // offset of its panel in the factor vector
-  const Index* rows;  // m row labels
+// Wide supernodes are worked through in blocks of this many columns, so that triangles stay small.
+inline constexpr int kNodeBlock = 64;
+
+namespace detail {
+
+// Runs of consecutive places, so that rows move as vectors.
+struct Runs {
+  const Index* place;
+  int count;
+
+  // End of the run that starts at i.
+  int end(int i) const {
+    int e = i + 1;
+    while (e < count && place[e] == place[e - 1] + 1) ++e;
+    return e;
+  }
+  bool long_enough() const {
+    if (count < 8) return false;
+    int runs = 1;
+    for (int i = 1; i < count; ++i) runs += place[i] != place[i - 1] + 1;
+    return runs * 5 <= count;
+  }
 };
 
-inline Node node_at(const Plan& plan, int s) {
-  const int first = plan.first_column[s];
-  const int w = plan.first_column[s + 1] - first;
-  const int m = static_cast<int>(plan.row_ptr[s + 1] - plan.row_ptr[s]);
-  return {s, first, w, m - w, m, plan.panel_ptr[s], plan.rows.data() + plan.row_ptr[s]};
+template <class T>
+inline void add_run(int n, const T* from, T* to) {
+  using S = Simd<T>;
+  int i = 0;
+  const auto one = S::broadcast(T(1));
+  for (; i + S::width <= n; i += S::width)
+    S::store(to + i, S::multiply_add(S::load(from + i), one, S::load(to + i)));
+  if (i == n) return;
+  const auto mask = S::first(n - i);
+  S::store(to + i, S::multiply_add(S::load(from + i, mask), one, S::load(to + i, mask)), mask);
 }
 
-inline int below_count(const Plan& plan, int s) {
-  return static_cast<int>(plan.below_ptr[s + 1] - plan.below_ptr[s]);
+template <class T>
+inline void copy_run(int n, const T* from, T* to) {
+  using S = Simd<T>;
+  int i = 0;
+  for (; i + S::width <= n; i += S::width) S::store(to + i, S::load(from + i));
+  if (i < n) S::store(to + i, S::load(from + i, S::first(n - i)), S::first(n - i));
 }
 
-// Scratch of one traversal; reused over the members of a batch.
+// Column `column` of a front, addressed by place: column[place] is the entry in that row.
 template <class T>
-struct Scratch {
-  explicit Scratch(const Plan& plan)
-      : stack(static_cast<std::size_t>(plan.stack_size)),
-        front(static_cast<std::size_t>(plan.max_below) * plan.max_below) {}
-  Buffer<T> stack;
-  Buffer<T> front;
-  Buffer<T> work[2];  // for the node kernels
-};
+inline T* front_column(const Node& node, int column, T* panel, T* update) {
+  return column < node.w ? panel + Stride(column) * node.m
+                         : update + Stride(column - node.w) * node.r - node.w;
+}
 
-// Adds child c's update matrix into the panel and update matrix of its parent.
-template <class T>
-void extend_add(const Plan& plan, int c, const T* child, const Node& parent, T* panel, T* update) {
+// visit(child column j, from row i, to row e, parent column, place of row i) for runs of rows of
+// the child's columns first .. last − 1.
+template <class T, class Visit>
+inline void for_each_run(const Plan& plan, int c, int first, int last, const Node& parent, T* panel,
+                         T* update, Visit&& visit) {
+  const Runs runs{plan.relative.data() + plan.below_ptr[c], below_count(plan, c)};
+  int end = first;
+  for (int j = first; j < last; ++j) {
+    if (j == end) end = runs.end(j);
+    T* column = front_column(parent, runs.place[j], panel, update);
+    for (int i = j, e = end; i < runs.count; i = e, e = i < runs.count ? runs.end(i) : i)
+      visit(j, i, e, column + runs.place[i]);
+  }
+}
+
+// Columns of child c's update matrix that lie in the parent's panel; the others lie in its update
+// matrix.
+inline int columns_in_panel(const Plan& plan, int c, const Node& parent) {
   const Index* place = plan.relative.data() + plan.below_ptr[c];
+  return static_cast<int>(std::lower_bound(place, place + below_count(plan, c), parent.w) - place);
+}
+
+// Adds columns first .. last − 1 of child c's update matrix into its parent's front.
+template <class T>
+void extend_add(const Plan& plan, int c, const T* child, int first, int last, const Node& parent,
+                T* panel, T* update) {
   const int rc = below_count(plan, c);
-  for (int j = 0; j < rc; ++j) {
-    const T* from = child + static_cast<std::ptrdiff_t>(j) * rc;
-    const int column = place[j];
-    T* to = column < parent.w
-                ? panel + static_cast<std::ptrdiff_t>(column) * parent.m
-                : update + static_cast<std::ptrdiff_t>(column - parent.w) * parent.r - parent.w;
+  const Index* place = plan.relative.data() + plan.below_ptr[c];
+  if (Runs{place, rc}.long_enough()) {
+    for_each_run(plan, c, first, last, parent, panel, update, [&](int j, int i, int e, T* to) {
+      add_run(e - i, child + Stride(j) * rc + i, to);
+    });
+    return;
+  }
+  for (int j = first; j < last; ++j) {
+    const T* from = child + Stride(j) * rc;
+    T* to = front_column(parent, place[j], panel, update);
     for (int i = j; i < rc; ++i) to[place[i]] += from[i];
   }
 }
@@ -63,75 +115,165 @@ void extend_add(const Plan& plan, int c, const T* child, const Node& parent, T* 
 template <class T>
 void read_from_parent(const Plan& plan, int c, T* child, const Node& parent, const T* panel,
                       const T* update) {
-  const Index* place = plan.relative.data() + plan.below_ptr[c];
   const int rc = below_count(plan, c);
+  const Index* place = plan.relative.data() + plan.below_ptr[c];
+  if (Runs{place, rc}.long_enough()) {
+    for_each_run(plan, c, 0, rc, parent, panel, update, [&](int j, int i, int e, const T* from) {
+      copy_run(e - i, from, child + Stride(j) * rc + i);
+    });
+    return;
+  }
   for (int j = 0; j < rc; ++j) {
-    T* to = child + static_cast<std::ptrdiff_t>(j) * rc;
-    const int column = place[j];
-    const T* from =
-        column < parent.w
-            ? panel + static_cast<std::ptrdiff_t>(column) * parent.m
-            : update + static_cast<std::ptrdiff_t>(column - parent.w) * parent.r - parent.w;
+    T* to = child + Stride(j) * rc;
+    const T* from = front_column(parent, place[j], panel, update);
     for (int i = j; i < rc; ++i) to[i] = from[place[i]];
   }
 }
 
-// Traversals need every update matrix to fit into the parent's front.
-inline void require_closed(const Plan& plan) {
-  if (!plan.closed)
-    throw std::invalid_argument(
-        "cholax: the pattern given for L is not that of a Cholesky factor (closed under fill).");
-}
+// The tasks of one traversal and the update matrices that pass between them.
+template <class T>
+struct Tasks {
+  Tasks(const Plan& p, const Work<T>& w)
+      : plan(p),
+        work(w),
+        division(w.team() != nullptr ? p.parts : p.whole),
+        passing(division.num_passages) {
+    require_closed(plan);
+  }
 
-inline std::ptrdiff_t square(int r) { return static_cast<std::ptrdiff_t>(r) * r; }
+  // body(task, worker), children first or parents first.
+  template <class F>
+  void run(bool children_first, F&& body) {
+    const int worker = work.worker;
+    if (division.tasks.size() == 1) return body(0, worker);
+    work.team()->run(division.tasks, children_first, body);
+  }
 
-// Children before parents. `visit(node, panel, update)` gets the assembled front (panel of `out`
-// plus children, update = sum of children) and leaves in `update` what the parent receives.
-// Returns early when visit returns false.
-template <class T, class Visit>
-bool traverse_up(const Plan& plan, Scratch<T>& scratch, T* out, Visit&& visit) {
-  require_closed(plan);
-  T* top = scratch.stack.data();
-  for (const Index s : plan.schedule) {
+  // The threads for supernode s: all of them where it is a task of its own.
+  Crew crew(int task, int worker) const {
+    const bool alone = division.begin[task + 1] - division.begin[task] == 1;
+    return {alone ? work.team() : nullptr, worker};
+  }
+
+  const Plan& plan;
+  const Work<T>& work;
+  const Division& division;
+  std::vector<Buffer<T>> passing;
+};
+
+// Up one task. Returns false when visit did; `position` is then that of the supernode.
+template <class T, class Begin, class Visit>
+bool task_up(Tasks<T>& tasks, int task, int worker, T* out, Index& position, Begin&& begin,
+             Visit&& visit) {
+  const Plan& plan = tasks.plan;
+  const Division& division = tasks.division;
+  Scratch<T>& scratch = tasks.work.session->scratch(worker);
+  T* top[2];
+  for (int side : {0, 1}) top[side] = scratch.stack[side].reserve(division.stack[side]);
+  const Crew crew = tasks.crew(task, worker);
+  for (position = division.begin[task]; position < division.begin[task + 1]; ++position) {
+    const Index s = plan.schedule[position];
     const Node node = node_at(plan, s);
     T* panel = out + node.panel;
-    const int children = plan.child_ptr[s + 1] - plan.child_ptr[s];
-    T* update = children == 0 ? top : scratch.front.data();
-    if (node.r > 0) std::fill_n(update, square(node.r), T(0));
+    const bool passes = division.passes(s);
+    T*& own = top[plan.level[s]];
+    T*& below = top[1 - plan.level[s]];
+    T* update = passes ? tasks.passing[division.passage[s]].reserve(square(node.r)) : own;
+    begin(node, panel);
+    const auto child_matrix = [&](int c, const T* on_stack) {
+      return division.passes(c) ? tasks.passing[division.passage[c]].data() : on_stack;
+    };
+    const T* child = below;
     for (int k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
       const int c = plan.child[k];
-      top -= square(below_count(plan, c));
-      extend_add(plan, c, top, node, panel, update);
+      if (!division.passes(c)) child -= square(below_count(plan, c));
+      extend_add(plan, c, child_matrix(c, child), 0, columns_in_panel(plan, c, node), node, panel,
+                 update);
     }
-    if (!visit(node, panel, update)) return false;
-    if (children != 0 && node.r > 0) std::memcpy(top, update, square(node.r) * sizeof(T));
-    top += square(node.r);
+    if (!visit(node, panel, update, crew, scratch)) return false;
+    for (int k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
+      const int c = plan.child[k], rc = below_count(plan, c);
+      if (!division.passes(c)) below -= square(rc);
+      extend_add(plan, c, child_matrix(c, below), columns_in_panel(plan, c, node), rc, node, panel,
+                 update);
+      if (division.passes(c)) tasks.passing[division.passage[c]].release();
+    }
+    if (!passes) own += square(node.r);
   }
   return true;
 }
 
-// Parents before children. `visit(node, update)` gets the update matrix read from the parent's
-// front; children then read theirs from `source` panels and that update matrix.
-// `finish(node)` runs once the children have read.
+// Down one task.
 template <class T, class Visit, class Finish>
-void traverse_down(const Plan& plan, Scratch<T>& scratch, const T* source, Visit&& visit,
-                   Finish&& finish) {
-  require_closed(plan);
-  T* top = scratch.stack.data();
-  T* front = scratch.front.data();
-  // Roots have no rows below, so their update matrices take no room on the stack.
-  for (auto it = plan.schedule.rbegin(); it != plan.schedule.rend(); ++it) {
-    const Node node = node_at(plan, *it);
-    top -= square(node.r);
-    if (node.r > 0) std::memcpy(front, top, square(node.r) * sizeof(T));
-    visit(node, front);
-    for (int k = plan.child_ptr[node.s]; k < plan.child_ptr[node.s + 1]; ++k) {
+void task_down(Tasks<T>& tasks, int task, int worker, const T* source, Visit&& visit,
+               Finish&& finish) {
+  const Plan& plan = tasks.plan;
+  const Division& division = tasks.division;
+  Scratch<T>& scratch = tasks.work.session->scratch(worker);
+  T* top[2];
+  for (int side : {0, 1}) top[side] = scratch.stack[side].reserve(division.stack[side]);
+  const Crew crew = tasks.crew(task, worker);
+  for (Index position = division.begin[task + 1] - 1; position >= division.begin[task];
+       --position) {
+    const Index s = plan.schedule[position];
+    const Node node = node_at(plan, s);
+    T*& own = top[plan.level[s]];
+    T*& below = top[1 - plan.level[s]];
+    const bool passes = division.passes(s);
+    if (!passes) own -= square(node.r);
+    // A root has no rows below and no room anywhere.
+    T* update = passes ? tasks.passing[division.passage[s]].data() : own;
+    visit(node, update, crew, scratch);
+    for (int k = plan.child_ptr[s]; k < plan.child_ptr[s + 1]; ++k) {
       const int c = plan.child[k];
-      read_from_parent(plan, c, top, node, source + node.panel, front);
-      top += square(below_count(plan, c));
+      const Stride size = square(below_count(plan, c));
+      T* to = below;
+      if (division.passes(c))
+        to = tasks.passing[division.passage[c]].reserve(size);
+      else
+        below += size;
+      read_from_parent(plan, c, to, node, source + node.panel, update);
     }
     finish(node);
+    if (passes) tasks.passing[division.passage[s]].release();
   }
 }
 
-}  // namespace cholax
+}  // namespace detail
+
+// Children before parents. `begin(node, panel)` puts the supernode's own entries into its panel of
+// `out`; `visit(node, panel, update, crew, scratch)` gets the panel with the children's part added
+// and fills the update matrix with the supernode's own part of what the parent receives (the
+// children's part is added afterwards, so that it need not be cleared before). Where visit returns
+// false the traversal stops; the answer is then the place in plan.schedule of the first
+// such supernode, otherwise −1.
+template <class T, class Begin, class Visit>
+Index traverse_up(const Plan& plan, const Work<T>& work, T* out, Begin&& begin, Visit&& visit) {
+  constexpr Index kNone = std::numeric_limits<Index>::max();
+  detail::Tasks<T> tasks(plan, work);
+  std::atomic<Index> stopped{kNone};
+  tasks.run(true, [&](int task, int worker) {
+    // Tasks before the failed supernode go on: whichever of them fails first is the answer.
+    if (tasks.division.begin[task] > stopped.load()) return;
+    Index position = 0;
+    if (detail::task_up(tasks, task, worker, out, position, begin, visit)) return;
+    Index best = stopped.load();
+    while (position < best && !stopped.compare_exchange_weak(best, position)) {
+    }
+  });
+  return stopped.load() == kNone ? -1 : stopped.load();
+}
+
+// Parents before children. `visit(node, update, crew, scratch)` gets the update matrix read from
+// the parent's front; children then read theirs from `source` panels and that update matrix.
+// `finish(node)` runs once the children have read.
+template <class T, class Visit, class Finish>
+void traverse_down(const Plan& plan, const Work<T>& work, const T* source, Visit&& visit,
+                   Finish&& finish) {
+  detail::Tasks<T> tasks(plan, work);
+  tasks.run(false, [&](int task, int worker) {
+    detail::task_down(tasks, task, worker, source, visit, finish);
+  });
+}
+
+}  // namespace cholax::CHOLAX_TARGET

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "core/buffer.h"
+#include "core/team.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace cholax::ffi {
@@ -35,6 +35,7 @@ struct Call {
   std::int64_t batch = 1;
   bool flag = false;  // "transpose" and the like
   int roles[3] = {0, 1, 2};
+  ThreadSource threads;  // XLA's pool
 
   template <class T>
   const T* operand(int i, std::int64_t member) const {

@@ -2,9 +2,11 @@
 
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <new>
 #include <string_view>
 
+#include "core/huge_pages.h"
 #include "ffi/dynamic.h"
 #include "ffi/kernels.h"
 #include "ffi/portable.h"
@@ -68,6 +70,7 @@ xf::Error lay_out(const Signature& signature, const xf::RemainingArgs& args,
     auto buffer = rets.get<xf::AnyBuffer>(i);
     if (!buffer.has_value()) return buffer.error();
     call.batch = fill_slot(**buffer, signature.results[i], call.out[i]);
+    prefer_huge_pages((**buffer).untyped_data(), (**buffer).size_bytes());
   }
   if (attributes.contains("flag")) call.flag = *attributes.get<bool>("flag");
   if (attributes.contains("roles")) {
@@ -75,6 +78,15 @@ xf::Error lay_out(const Signature& signature, const xf::RemainingArgs& args,
     for (int i = 0; i < 3; ++i) call.roles[i] = static_cast<int>((*roles)[i]);
   }
   return xf::Error::Success();
+}
+
+// XLA's threads, the calling one included. `pool` must outlive the answer.
+ThreadSource threads_of(xf::ThreadPool& pool) {
+  if (thread_limit() == 1) return {};
+  const auto spawn = [](void* context, std::function<void()> work) {
+    static_cast<xf::ThreadPool*>(context)->Schedule(std::move(work));
+  };
+  return {static_cast<int>(pool.num_threads()), spawn, &pool};
 }
 
 // Chooses the dtype and runs the kernel; no exception leaves.
@@ -97,9 +109,10 @@ xf::Error run(const typename Kernel::Structure& structure, const Call& call, xf:
 }
 
 template <class Kernel, int index>
-xf::Error execute(StructureState* state, xf::RemainingArgs args, xf::RemainingRets rets,
-                  xf::Dictionary attributes) {
+xf::Error execute(StructureState* state, xf::ThreadPool pool, xf::RemainingArgs args,
+                  xf::RemainingRets rets, xf::Dictionary attributes) {
   Call call;
+  call.threads = threads_of(pool);
   xf::DataType dtype{};
   xf::Error error = lay_out(Kernel::signature, args, rets, 0, attributes, call, dtype);
   if (error.failure()) return error;
@@ -108,10 +121,11 @@ xf::Error execute(StructureState* state, xf::RemainingArgs args, xf::RemainingRe
 }
 
 template <class Kernel, int index>
-xf::Error execute_dynamic(xf::RemainingArgs args, xf::RemainingRets rets,
+xf::Error execute_dynamic(xf::ThreadPool pool, xf::RemainingArgs args, xf::RemainingRets rets,
                           xf::Dictionary attributes) {
   using Source = DynamicStructure<typename Kernel::Structure>;
   Call call;
+  call.threads = threads_of(pool);
   xf::DataType dtype{};
   xf::Error error =
       lay_out(Kernel::signature, args, rets, Source::num_operands, attributes, call, dtype);
@@ -131,6 +145,7 @@ template <class Kernel, int index>
 XLA_FFI_Error* call_execute(XLA_FFI_CallFrame* frame) {
   static auto* handler = xf::Ffi::Bind()
                              .Ctx<xf::State<StructureState>>()
+                             .Ctx<xf::ThreadPool>()
                              .RemainingArgs()
                              .RemainingRets()
                              .Attrs()
@@ -142,6 +157,7 @@ XLA_FFI_Error* call_execute(XLA_FFI_CallFrame* frame) {
 template <class Kernel, int index>
 XLA_FFI_Error* call_execute_dynamic(XLA_FFI_CallFrame* frame) {
   static auto* handler = xf::Ffi::Bind()
+                             .Ctx<xf::ThreadPool>()
                              .RemainingArgs()
                              .RemainingRets()
                              .Attrs()

@@ -10,7 +10,8 @@
 #include <string>
 
 #include "core/structure.h"
-#include "cpu/blas.h"
+#include "core/team.h"
+#include "cpu/kernels.h"
 #include "ffi/handlers.h"
 #include "symbolic/amd.h"
 #include "symbolic/plan.h"
@@ -112,29 +113,6 @@ nb::tuple exact_lower_pattern(const PlanHandle& self) {
                         to_numpy(std::move(positions)));
 }
 
-// Takes one BLAS or LAPACK routine out of a SciPy Cython capsule.
-template <class F>
-void take(const nb::dict& capsules, const char* name, F*& target) {
-  const nb::capsule capsule = nb::cast<nb::capsule>(capsules[name]);
-  target = reinterpret_cast<F*>(capsule.data(capsule.name()));
-}
-
-template <class T>
-void set_routines(const nb::dict& capsules, const std::string& prefix) {
-  auto& r = blas::routines<T>();
-  take(capsules, (prefix + "gemm").c_str(), r.gemm);
-  take(capsules, (prefix + "symm").c_str(), r.symm);
-  take(capsules, (prefix + "syrk").c_str(), r.syrk);
-  take(capsules, (prefix + "syr2k").c_str(), r.syr2k);
-  take(capsules, (prefix + "trsm").c_str(), r.trsm);
-  take(capsules, (prefix + "potrf").c_str(), r.potrf);
-}
-
-void set_blas(const nb::dict& capsules) {
-  set_routines<double>(capsules, "d");
-  set_routines<float>(capsules, "s");
-}
-
 nb::capsule handler_capsule(XLA_FFI_Handler* handler) {
   return nb::capsule(reinterpret_cast<void*>(handler));
 }
@@ -175,6 +153,19 @@ auto array_getter(Get get) {
   return [get](const PlanHandle& self) { return to_numpy(std::vector<T>(get(self.plan()))); };
 }
 
+using OrderingFunction = std::vector<Index>(Index, const Index*, const Index*);
+
+void bind_ordering(nb::module_& m, const char* name, OrderingFunction* order) {
+  m.def(name, [order](Index n, const InIndices& indptr, const InIndices& indices) {
+    std::vector<Index> perm;
+    {
+      nb::gil_scoped_release release;
+      perm = order(n, indptr.data(), indices.data());
+    }
+    return to_numpy(std::move(perm));
+  });
+}
+
 void bind_plan(nb::module_& m) {
   nb::class_<PlanHandle, Handle>(m, "Plan")
       .def_prop_ro("n", [](const PlanHandle& p) { return p.plan().n; })
@@ -182,7 +173,9 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro("nnz_factor", [](const PlanHandle& p) { return p.plan().nnz_factor; })
       .def_prop_ro("flops", [](const PlanHandle& p) { return p.plan().flops; })
       .def_prop_ro("num_supernodes", [](const PlanHandle& p) { return p.plan().num_supernodes; })
-      .def_prop_ro("stack_size", [](const PlanHandle& p) { return p.plan().stack_size; })
+      .def_prop_ro(
+          "stack_size",
+          [](const PlanHandle& p) { return p.plan().whole.stack[0] + p.plan().whole.stack[1]; })
       .def_prop_ro("num_rows", [](const PlanHandle& p) { return p.plan().rows.size(); })
       .def_prop_ro("closed", [](const PlanHandle& p) { return p.plan().closed; })
       .def("perm", array_getter<Index>([](const Plan& p) { return p.perm; }))
@@ -206,14 +199,8 @@ NB_MODULE(_cholax, m) {
   nb::set_leak_warnings(false);
   nb::class_<Handle>(m, "Structure");
   bind_plan(m);
-  m.def("amd", [](Index n, const InIndices& indptr, const InIndices& indices) {
-    std::vector<Index> perm;
-    {
-      nb::gil_scoped_release release;
-      perm = amd(n, indptr.data(), indices.data());
-    }
-    return to_numpy(std::move(perm));
-  });
+  bind_ordering(m, "amd", amd);
+  bind_ordering(m, "amf", amf);
   m.def("analyse", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
         "postorder"_a, "supernodal"_a);
   m.def(
@@ -228,7 +215,9 @@ NB_MODULE(_cholax, m) {
   m.def("triples", &make_triples, "digest"_a, "sizes"_a, "left"_a, "right"_a, "out"_a);
   m.def("csc", &make_csc, "digest"_a, "rows"_a, "columns"_a, "symmetric"_a, "indptr"_a,
         "indices"_a);
-  m.def("set_blas", &set_blas);
+  m.def("thread_limit", &thread_limit);
+  m.def("set_thread_limit", &set_thread_limit, "limit"_a);
+  m.def("target", [] { return kernels<double>().target; });
   m.def("handlers", &handler_capsules);
   m.def("index_handlers", &index_handler_capsules);
   m.def("instantiate_handler", [] { return handler_capsule(ffi::instantiate_handler()); });

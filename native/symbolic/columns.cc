@@ -46,15 +46,35 @@ Columns relabelled_columns(Index n, Index m, const Index* indptr, const Index* i
   return out;
 }
 
-Columns rows_of(const Columns& a) {
-  const Index n = static_cast<Index>(a.ptr.size()) - 1;
-  Columns out;
+EntryLists rows_of(Index n, const Index* indptr, const Index* indices, const Index* label) {
+  const auto for_each = [&](auto&& visit) {
+    for (Index j = 0; j < n; ++j)
+      for (Index k = indptr[j]; k < indptr[j + 1]; ++k)
+        if (indices[k] != j) visit(label[indices[k]], label[j], k);
+  };
+  EntryLists out;
   out.ptr.assign(n + 1, 0);
-  for (const Index i : a.row) ++out.ptr[i + 1];
+  for_each([&](Index x, Index y, Index) { ++out.ptr[std::max(x, y) + 1]; });
   accumulate(out.ptr);
-  out.row.resize(a.row.size());
-  for (Index j = 0; j < n; ++j)
-    for (Index p = a.ptr[j]; p < a.ptr[j + 1]; ++p) out.row[out.ptr[a.row[p]]++] = j;
+  out.entry.reset(new Entry[out.ptr[n]]);
+  for_each([&](Index x, Index y, Index k) {
+    out.entry[out.ptr[std::max(x, y)]++] = {std::min(x, y), k};
+  });
+  shift_back(out.ptr);
+  return out;
+}
+
+EntryLists columns_of(const EntryLists& rows, const std::vector<Index>& order,
+                      const std::vector<Index>& place) {
+  const Index n = static_cast<Index>(order.size());
+  EntryLists out;
+  out.ptr.assign(n + 1, 0);
+  for (Index p = 0; p < rows.ptr[n]; ++p) ++out.ptr[place[rows.entry[p].other] + 1];
+  accumulate(out.ptr);
+  out.entry.reset(new Entry[out.ptr[n]]);
+  for (Index i = 0; i < n; ++i)
+    for (Index p = rows.ptr[order[i]]; p < rows.ptr[order[i] + 1]; ++p)
+      out.entry[out.ptr[place[rows.entry[p].other]]++] = {i, rows.entry[p].source};
   shift_back(out.ptr);
   return out;
 }

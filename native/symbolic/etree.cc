@@ -4,13 +4,13 @@
 
 namespace cholax {
 
-std::vector<Index> elimination_tree(const Columns& rows) {
+std::vector<Index> elimination_tree(const EntryLists& rows) {
   const Index n = static_cast<Index>(rows.ptr.size()) - 1;
   std::vector<Index> parent(n, -1);
   std::vector<Index> shortcut(n, -1);  // some ancestor, as far up as known; -1 at current roots
   for (Index i = 0; i < n; ++i) {
     for (Index p = rows.ptr[i]; p < rows.ptr[i + 1]; ++p) {
-      Index j = rows.row[p];
+      Index j = rows.entry[p].other;
       while (j != i) {
         const Index up = shortcut[j];
         shortcut[j] = i;
@@ -23,6 +23,23 @@ std::vector<Index> elimination_tree(const Columns& rows) {
     }
   }
   return parent;
+}
+
+// The subtree of a node stands before it: from the last child to the first, subtrees fill the
+// places below their parent from the top down.
+std::vector<Index> postorder_places(const std::vector<Index>& parent) {
+  const Index n = static_cast<Index>(parent.size());
+  std::vector<Index> size(n, 1), place(n), free(n + 1);
+  for (Index j = 0; j < n; ++j)
+    if (parent[j] != -1) size[parent[j]] += size[j];
+  free[n] = n - 1;
+  for (Index j = n - 1; j >= 0; --j) {
+    Index& last = free[parent[j] == -1 ? n : parent[j]];
+    place[j] = last;
+    free[j] = last - 1;
+    last -= size[j];
+  }
+  return place;
 }
 
 Children children_of(const std::vector<Index>& parent) {

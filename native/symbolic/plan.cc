@@ -9,7 +9,6 @@
 #include "column_counts.h"
 #include "columns.h"
 #include "etree.h"
-#include "plan_queries.h"
 #include "schedule.h"
 #include "twins.h"
 
@@ -63,36 +62,50 @@ void reorder(std::vector<Index>& x, const std::vector<Index>& order) {
   x.swap(out);
 }
 
-// Entries are node numbers (or -1): reorder and rename.
-void reorder_nodes(std::vector<Index>& x, const std::vector<Index>& order) {
-  const std::vector<Index> name = inverse(order);
+// Entries are node numbers (or -1): reorder and rename. place: inverse of order.
+void reorder_nodes(std::vector<Index>& x, const std::vector<Index>& order,
+                   const std::vector<Index>& place) {
   reorder(x, order);
   for (Index& v : x)
-    if (v != -1) v = name[v];
+    if (v != -1) v = place[v];
 }
 
-// The elimination tree and column counts under plan.perm. With postorder, perm is postordered on
-// the way.
+// A's rows under the labels of plan.perm; A's columns, the elimination tree and column counts under
+// postordered labels.
 struct ColumnTree {
+  EntryLists rows, columns;
+  Relabelling postordered;  // from the labels of the rows to those of the columns
   std::vector<Index> parent, count;
 };
 
-ColumnTree column_tree(Plan& plan, const Index* indptr, const Index* indices, bool to_postorder) {
-  const Columns a = relabelled_columns(plan.n, plan.n, indptr, indices, plan.iperm.data());
+ColumnTree column_tree(Plan& plan, const Index* indptr, const Index* indices) {
   ColumnTree tree;
-  tree.parent = elimination_tree(rows_of(a));
-  const std::vector<Index> post = postorder(tree.parent, children_of(tree.parent));
-  tree.count = column_counts(a, tree.parent, post);
-  if (to_postorder) {
-    reorder(plan.perm, post);
-    reorder(tree.count, post);
-    reorder_nodes(tree.parent, post);
-  }
+  tree.rows = rows_of(plan.n, indptr, indices, plan.iperm.data());
+  tree.parent = elimination_tree(tree.rows);
+  auto& [order, place] = tree.postordered;
+  place = postorder_places(tree.parent);
+  order = inverse(place);
+  reorder_nodes(tree.parent, order, place);
+  tree.columns = columns_of(tree.rows, order, place);
+  tree.count = column_counts(tree.columns, tree.parent);
   for (const Index count : tree.count) {
     plan.nnz_factor += count;
     plan.flops += double(count) * double(count);
   }
   return tree;
+}
+
+// Either the plan takes the postordered labels, or the tree goes back to those of the plan. Returns
+// how labels of A's rows and of the plan are related from now on.
+Relabelling settle_labels(Plan& plan, ColumnTree& tree, bool to_postorder) {
+  const auto& [order, place] = tree.postordered;
+  if (to_postorder) {
+    reorder(plan.perm, order);
+    return tree.postordered;
+  }
+  reorder(tree.count, place);
+  reorder_nodes(tree.parent, place, order);
+  return {identity(plan.n), identity(plan.n)};
 }
 
 // A plan that knows its permutation, nothing else yet.
@@ -104,18 +117,19 @@ void begin(Plan& plan, Index n, const Index* indptr, const Index* indices, const
 }
 
 // Number the groups in schedule order and move the columns of each group together.
-void gather_groups(Plan& plan, Partition& groups) {
+void gather_groups(Plan& plan, Partition& groups, Relabelling& names) {
   const Schedule schedule = postorder_schedule(groups.parent, groups.below);
+  const std::vector<Index> number = inverse(schedule.order);
   reorder(groups.width, schedule.order);
   reorder(groups.below, schedule.order);
-  reorder_nodes(groups.parent, schedule.order);
-  const std::vector<Index> number = inverse(schedule.order);
+  reorder_nodes(groups.parent, schedule.order, number);
   std::vector<Index> next(groups.width.size() + 1, 0);
   for (std::size_t s = 0; s < groups.width.size(); ++s) next[s + 1] = next[s] + groups.width[s];
-  std::vector<Index> perm(plan.n);
-  for (Index j = 0; j < plan.n; ++j) perm[next[number[groups.group_of[j]]]++] = plan.perm[j];
-  plan.perm.swap(perm);
-  plan.iperm = inverse(plan.perm);
+  std::vector<Index> order(plan.n);
+  for (Index j = 0; j < plan.n; ++j) order[next[number[groups.group_of[j]]]++] = j;
+  reorder(plan.perm, order);
+  reorder(names.order, order);
+  for (Index j = 0; j < plan.n; ++j) names.label[names.order[j]] = j;
 }
 
 // Panels, sizes and prefix sums from the widths and below counts of consecutive groups.
@@ -139,26 +153,89 @@ void lay_out(Plan& plan, const Partition& groups) {
 }
 
 // Columns of a group together (unless labels are kept), panels, and the row lists.
-RowLists arrange(Plan& plan, Partition& groups, const Index* indptr, const Index* indices,
+RowLists arrange(Plan& plan, Partition& groups, const ColumnTree& tree, Relabelling& names,
                  bool gather) {
-  if (gather) gather_groups(plan, groups);
+  if (gather) gather_groups(plan, groups, names);
   lay_out(plan, groups);
-  const Columns a = relabelled_columns(plan.n, plan.n, indptr, indices, plan.iperm.data());
-  return supernode_rows(a, plan.first_column, groups.below, children_of(groups.parent));
+  return supernode_rows(tree.rows, names, plan.first_column, groups.below, groups.parent);
 }
 
-// The tree, its schedule, and where each below row is in its parent.
-void take_tree(Plan& plan, Partition&& groups, RowLists&& lists) {
+// From the labels of the columns to those of the plan.
+Relabelling column_names(const ColumnTree& tree, const Relabelling& names) {
+  Relabelling out = names;
+  for (Index& k : out.order) k = tree.postordered.label[k];
+  for (std::size_t j = 0; j < out.order.size(); ++j)
+    out.label[out.order[j]] = static_cast<Index>(j);
+  return out;
+}
+
+// A's entries in the order in which supernodes take them, and where they go in the factor vector.
+class EntryPlacer {
+ public:
+  EntryPlacer(Plan& plan, const EntryLists& columns, Relabelling names, const Index* indptr)
+      : plan_(plan), columns_(columns), names_(std::move(names)), indptr_(indptr) {
+    plan.entry.resize(indptr[plan.n]);
+    plan.entry_place.resize(indptr[plan.n]);
+    plan.value_position.resize(indptr[plan.n]);
+    plan.entry_ptr.assign(1, 0);
+  }
+
+  // place[i]: where row i is in the list of s. For s = 0, 1, ...
+  void operator()(Index s, const Index* place) {
+    const Index begin = plan_.first_column[s], end = plan_.first_column[s + 1];
+    const Offset m = (plan_.panel_ptr[s + 1] - plan_.panel_ptr[s]) / (end - begin);
+    top_ = plan_.panel_ptr[s];
+    for (Index j = begin; j < end; ++j, top_ += m) {
+      const Index k = names_.order[j];
+      put(indptr_[plan_.perm[j]], j - begin);
+      for (Index p = columns_.ptr[k]; p < columns_.ptr[k + 1]; ++p)
+        put(columns_.entry[p].source, place[names_.label[columns_.entry[p].other]]);
+    }
+    plan_.entry_ptr.push_back(filled_);
+  }
+
+ private:
+  void put(Index source, Index row) {
+    const Index position = static_cast<Index>(top_ + row);
+    plan_.value_position[source] = position;
+    plan_.entry[filled_] = source;
+    plan_.entry_place[filled_++] = position;
+  }
+
+  Plan& plan_;
+  const EntryLists& columns_;
+  const Relabelling names_;
+  const Index* indptr_;
+  Offset top_ = 0;    // of the column
+  Index filled_ = 0;  // entries so far
+};
+
+// Levels, and the division of the tree among threads.
+void divide(Plan& plan, const Partition& groups, double task_cost) {
+  plan.level.assign(plan.num_supernodes, 0);
+  for (Index s = plan.num_supernodes - 1; s >= 0; --s) {
+    if (plan.parent[s] >= 0) plan.level[s] = 1 - plan.level[plan.parent[s]];
+    plan.cost += node_cost(groups.width[s], groups.below[s]);
+  }
+  const Tree tree{plan.schedule, plan.parent, groups.width, groups.below, plan.level};
+  plan.whole = undivided(tree);
+  plan.parts = divided(tree, task_cost);
+}
+
+// The tree, its schedule, and where each below row is in its parent. visit: see relative_indices.
+template <typename Visit>
+void take_tree(Plan& plan, Partition&& groups, RowLists&& lists, double task_cost, Visit&& visit) {
   chain_twins(groups.parent, groups.below, lists);
   Schedule schedule = postorder_schedule(groups.parent, groups.below);
-  plan.relative = relative_indices(lists, plan.first_column, plan.below_ptr, schedule.children);
+  plan.relative =
+      relative_indices(lists, plan.first_column, plan.below_ptr, schedule.children, visit);
   plan.parent = std::move(groups.parent);
   plan.row_ptr = std::move(lists.ptr);
   plan.rows = std::move(lists.rows);
   plan.schedule = std::move(schedule.order);
   plan.child_ptr = std::move(schedule.children.ptr);
   plan.child = std::move(schedule.children.child);
-  plan.stack_size = schedule.stack_size;
+  divide(plan, groups, task_cost);
 }
 
 }  // namespace
@@ -167,45 +244,48 @@ std::shared_ptr<const Plan> analyse(Index n, const Index* indptr, const Index* i
                                     const Index* perm, const AnalyseOptions& options) {
   auto plan = std::make_shared<Plan>();
   begin(*plan, n, indptr, indices, perm);
-  const ColumnTree tree = column_tree(*plan, indptr, indices, options.postorder);
+  ColumnTree tree = column_tree(*plan, indptr, indices);
   check_size(plan->nnz_factor);
+  Relabelling names = settle_labels(*plan, tree, options.postorder);
   Partition groups = options.supernodal ? amalgamated_columns(tree.parent, tree.count,
                                                               options.relax, !options.postorder)
                                         : single_columns(tree.parent, tree.count);
-  RowLists lists = arrange(*plan, groups, indptr, indices, options.postorder);
+  RowLists lists = arrange(*plan, groups, tree, names, options.postorder);
   if (options.supernodal &&
       merge_twins(groups, plan->first_column, lists, options.relax, !options.postorder))
-    lists = arrange(*plan, groups, indptr, indices, options.postorder);
-  take_tree(*plan, std::move(groups), std::move(lists));
-  plan->value_position.resize(indptr[n]);
-  locate(*plan, n, indptr, indices, plan->value_position.data());
+    lists = arrange(*plan, groups, tree, names, options.postorder);
+  plan->iperm = inverse(plan->perm);
+  take_tree(*plan, std::move(groups), std::move(lists), options.task_cost,
+            EntryPlacer(*plan, tree.columns, column_names(tree, names), indptr));
   return plan;
 }
 
 FactorCost factor_cost(Index n, const Index* indptr, const Index* indices, const Index* perm) {
   Plan plan;
   begin(plan, n, indptr, indices, perm);
-  column_tree(plan, indptr, indices, false);
+  column_tree(plan, indptr, indices);
   return {plan.nnz_factor, plan.flops};
 }
 
 std::shared_ptr<const Plan> plan_from_factor(Index n, const Index* indptr, const Index* indices) {
   auto plan = std::make_shared<Plan>();
   begin(*plan, n, indptr, indices, nullptr);
-  ColumnTree tree;
+  std::vector<Index> parent, counts;
   for (Index j = 0; j < n; ++j) {
     const Index count = indptr[j + 1] - indptr[j];
-    tree.count.push_back(count);
-    tree.parent.push_back(count > 1 ? indices[indptr[j] + 1] : -1);
+    counts.push_back(count);
+    parent.push_back(count > 1 ? indices[indptr[j] + 1] : -1);
     plan->flops += double(count) * double(count);
   }
   plan->nnz_factor = indptr[n];
-  Partition groups = single_columns(tree.parent, tree.count);
+  Partition groups = single_columns(parent, counts);
   lay_out(*plan, groups);
   RowLists lists{std::vector<Offset>(indptr, indptr + n + 1),
                  std::vector<Index>(indices, indices + indptr[n])};
-  take_tree(*plan, std::move(groups), std::move(lists));
+  take_tree(*plan, std::move(groups), std::move(lists), kTaskCost, [](Index, const Index*) {});
   plan->value_position = identity(indptr[n]);
+  plan->entry = plan->entry_place = plan->value_position;
+  plan->entry_ptr.assign(indptr, indptr + n + 1);
   plan->closed =
       std::find(plan->relative.begin(), plan->relative.end(), -1) == plan->relative.end();
   return plan;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "division.h"
 #include "index.h"
 #include "supernodes.h"
 
@@ -39,8 +40,15 @@ struct Plan {
   Offset size = 0;                    // panel_ptr.back(): length of the factor vector
   Offset nnz_factor = 0;              // exact nnz(L), no amalgamation zeros, no padding
   double flops = 0;                   // sum of squared exact column counts of L
-  Offset stack_size = 0;  // peak of the stack of r x r update matrices (entries), postorder,
-                          // children popped before the parent's is pushed
+  // A's entries by supernode: for t in entry_ptr[s] .. entry_ptr[s+1]-1, entry[t] of A's values goes
+  // to place entry_place[t] of the factor vector.
+  std::vector<Index> entry_ptr;  // num_supernodes + 1
+  std::vector<Index> entry, entry_place;
+  // Parity of the distance from the root: the update matrices (r x r) of even and of odd levels live
+  // on two stacks, so that a supernode can fill its own while its children's are still there.
+  std::vector<unsigned char> level;
+  Division whole, parts;  // the tree as one task and as many
+  double cost = 0;        // multiply-adds of a factorisation, roughly
   Index max_front = 0;    // largest m
   Index max_below = 0;    // largest r
   Index max_width = 0;    // largest w
@@ -54,6 +62,7 @@ struct AnalyseOptions {
   bool postorder = true;   // false: keep `perm` exactly as given, merge only neighbouring columns
   bool supernodal = true;  // false: one column per supernode
   Relaxation relax;
+  double task_cost = kTaskCost;  // multiply-adds of the smallest task worth handing to a thread
 };
 
 // Plan of the lower triangle (indptr, indices) in CSC, sorted, diagonal present, under perm

@@ -13,9 +13,11 @@ Schedule postorder_schedule(const std::vector<Index>& parent, const std::vector<
   for (Index p = 0; p < num; ++p) {
     const auto begin = out.children.child.begin() + out.children.ptr[p];
     const auto end = out.children.child.begin() + out.children.ptr[p + 1];
-    // Stable: equal subtrees keep their order, so the schedule does not depend on the sort.
-    std::stable_sort(begin, end,
-                     [&](Index a, Index b) { return peak[a] - square(a) > peak[b] - square(b); });
+    // Equal subtrees in increasing order, so that the schedule does not depend on the sort.
+    std::sort(begin, end, [&](Index a, Index b) {
+      const Offset x = peak[a] - square(a), y = peak[b] - square(b);
+      return x != y ? x > y : a < b;
+    });
     Offset held = 0;
     peak[p] = square(p);
     for (auto c = begin; c != end; ++c) {

@@ -70,6 +70,7 @@ class Merger {
 
   // Greedy: the child that adds the fewest zeros first (in place: the nearest child first).
   void absorb_children(Index p, const Children& children) {
+    if (children.ptr[p] == children.ptr[p + 1]) return;
     candidates_.assign(children.child.begin() + children.ptr[p],
                        children.child.begin() + children.ptr[p + 1]);
     const auto added_zeros = [&](Index c) {
@@ -123,25 +124,6 @@ class Merger {
   std::vector<std::pair<Offset, Index>> order_;
 };
 
-// Sort every list at once: one pass over the lists by row, one pass over the rows. Linear, no
-// comparison.
-void sort_below_rows(Index n, const std::vector<Index>& first, RowLists& lists) {
-  const Index num = static_cast<Index>(first.size()) - 1;
-  std::vector<Offset> start(n + 1, 0);
-  const auto below_begin = [&](Index s) { return lists.ptr[s] + first[s + 1] - first[s]; };
-  for (Index s = 0; s < num; ++s)
-    for (Offset t = below_begin(s); t < lists.ptr[s + 1]; ++t) ++start[lists.rows[t] + 1];
-  for (Index i = 0; i < n; ++i) start[i + 1] += start[i];
-  std::vector<Index> holder(start[n]);
-  std::vector<Offset> next(start.begin(), start.end() - 1);
-  for (Index s = 0; s < num; ++s)
-    for (Offset t = below_begin(s); t < lists.ptr[s + 1]; ++t) holder[next[lists.rows[t]]++] = s;
-  std::vector<Offset> fill(num);
-  for (Index s = 0; s < num; ++s) fill[s] = below_begin(s);
-  for (Index i = 0; i < n; ++i)
-    for (Offset t = start[i]; t < start[i + 1]; ++t) lists.rows[fill[holder[t]]++] = i;
-}
-
 }  // namespace
 
 Partition single_columns(const std::vector<Index>& parent, const std::vector<Index>& count) {
@@ -160,59 +142,38 @@ Partition amalgamated_columns(const std::vector<Index>& parent, const std::vecto
   return Merger(parent, count, relax, contiguous).run();
 }
 
-RowLists supernode_rows(const Columns& a, const std::vector<Index>& first,
-                        const std::vector<Index>& below, const Children& children) {
-  const Index n = first.back();
-  const Index num = static_cast<Index>(first.size()) - 1;
+// Every group on the way up the tree from the column of an entry to its row has that row in its
+// list.
+RowLists supernode_rows(const EntryLists& rows, const Relabelling& names,
+                        const std::vector<Index>& first, const std::vector<Index>& below,
+                        const std::vector<Index>& parent) {
+  const Index num = static_cast<Index>(below.size());
   RowLists out;
   out.ptr.assign(num + 1, 0);
-  for (Index s = 0; s < num; ++s)
-    out.ptr[s + 1] = out.ptr[s] + (first[s + 1] - first[s]) + below[s];
-  out.rows.resize(out.ptr[num]);
-
-  std::vector<Index> seen_by(n, -1);
+  std::vector<Index> owner(first.back());
   for (Index s = 0; s < num; ++s) {
-    Offset end = out.ptr[s];
-    const Offset stop = out.ptr[s + 1];
-    for (Index j = first[s]; j < first[s + 1]; ++j) out.rows[end++] = j;
-    const auto add = [&](Index i) {
-      if (i < first[s + 1] || seen_by[i] == s) return;
-      if (end == stop) throw std::logic_error("supernode_rows: column counts and structure differ");
-      seen_by[i] = s;
-      out.rows[end++] = i;
-    };
-    for (Index p = a.ptr[first[s]]; p < a.ptr[first[s + 1]]; ++p) add(a.row[p]);
-    for (Index k = children.ptr[s]; k < children.ptr[s + 1]; ++k) {
-      const Index c = children.child[k];
-      for (Offset t = out.ptr[c + 1] - below[c]; t < out.ptr[c + 1]; ++t) add(out.rows[t]);
-    }
-    if (end != stop) throw std::logic_error("supernode_rows: column counts and structure differ");
+    out.ptr[s + 1] = out.ptr[s] + (first[s + 1] - first[s]) + below[s];
+    std::fill(owner.begin() + first[s], owner.begin() + first[s + 1], s);
   }
-  sort_below_rows(n, first, out);
+  out.rows.resize(out.ptr[num]);
+  std::vector<Offset> end(out.ptr.begin(), out.ptr.end() - 1);
+  std::vector<Index> last(num, -1);
+  const auto append = [&](Index s, Index i) {
+    if (end[s] == out.ptr[s + 1])
+      throw std::logic_error("supernode_rows: column counts and structure differ");
+    last[s] = i;
+    out.rows[end[s]++] = i;
+  };
+  for (Index i = 0; i < first.back(); ++i) {
+    append(owner[i], i);
+    const Index k = names.order[i];
+    for (Index p = rows.ptr[k]; p < rows.ptr[k + 1]; ++p)
+      for (Index s = owner[names.label[rows.entry[p].other]]; last[s] != i; s = parent[s])
+        append(s, i);
+  }
+  if (!std::equal(end.begin(), end.end(), out.ptr.begin() + 1))
+    throw std::logic_error("supernode_rows: column counts and structure differ");
   return out;
-}
-
-std::vector<Index> relative_indices(const RowLists& lists, const std::vector<Index>& first,
-                                    const std::vector<Offset>& below_ptr,
-                                    const Children& children) {
-  const Index num = static_cast<Index>(first.size()) - 1;
-  std::vector<Index> relative(below_ptr[num], -1);
-  std::vector<Index> place(first.back()), owner(first.back(), -1);
-  for (Index p = 0; p < num; ++p) {
-    if (children.ptr[p] == children.ptr[p + 1]) continue;
-    for (Offset t = lists.ptr[p]; t < lists.ptr[p + 1]; ++t) {
-      place[lists.rows[t]] = static_cast<Index>(t - lists.ptr[p]);
-      owner[lists.rows[t]] = p;
-    }
-    for (Index k = children.ptr[p]; k < children.ptr[p + 1]; ++k) {
-      const Index c = children.child[k];
-      const Offset r = below_ptr[c + 1] - below_ptr[c];
-      const Index* row = lists.rows.data() + lists.ptr[c + 1] - r;
-      for (Offset t = 0; t < r; ++t)
-        if (owner[row[t]] == p) relative[below_ptr[c] + t] = place[row[t]];
-    }
-  }
-  return relative;
 }
 
 }  // namespace cholax

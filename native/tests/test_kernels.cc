@@ -1,20 +1,16 @@
-// The factor kernels against their formulas on dense matrices, with their own loops and with BLAS.
+// The factor kernels against their formulas on dense matrices: every instruction set this machine
+// has, alone and with several threads.
 #include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "../cpu/cholesky.h"
-#include "../cpu/cholesky_cotangent.h"
-#include "../cpu/cholesky_tangent.h"
+#include "../cpu/kernels.h"
 #include "../cpu/log_determinant.h"
-#include "../cpu/selected_inverse.h"
-#include "../cpu/symmetric_product.h"
-#include "../cpu/symmetric_product_transpose.h"
-#include "../cpu/triangular_solve.h"
+#include "../cpu/node.h"
 #include "../symbolic/amd.h"
-#include "naive_blas.h"
+#include "plain_threads.h"
 #include "problem.h"
 
 using namespace cholax;
@@ -22,39 +18,67 @@ using namespace cholax::testing;
 
 namespace {
 
+constexpr double kTaskCost = 50;  // so that small trees are divided as well
+
 template <class T>
 void poison(T* data, std::size_t size) {
   std::fill_n(data, size, std::numeric_limits<T>::quiet_NaN());
 }
 
-// Scratch memory full of NaN: whatever a kernel reads without having written it shows.
+// How the kernels are run: from which table and by how many threads.
+struct Manner {
+  int target = 0;  // place in available_kernels()
+  int threads = 1;
+};
+Manner manner;
+
 template <class T>
-struct PoisonedScratch : Scratch<T> {
-  explicit PoisonedScratch(const Plan& plan, int columns = 0) : Scratch<T>(plan) {
-    poison(this->stack.data(), plan.stack_size);
-    poison(this->front.data(), square(plan.max_below));
-    const std::size_t work = square(std::max(plan.max_front, columns));
-    for (Buffer<T>& buffer : this->work) poison(buffer.reserve(work), work);
+const PlanKernels<T>& table() {
+  return *available_kernels<T>()[manner.target];
+}
+
+// A session whose scratch memory is full of NaN: whatever a kernel reads without having written it
+// shows.
+template <class T>
+class Poisoned {
+ public:
+  explicit Poisoned(const Plan& plan, int columns = 0)
+      : team_(plain_threads(manner.threads), 0),
+        session_(manner.threads > 1 ? &team_ : nullptr) {
+    const std::size_t work = square(std::max(plan.max_front, columns) + 64);
+    for (int t = 0; t < manner.threads; ++t) {
+      Scratch<T>& scratch = session_.scratch(t);
+      for (int side : {0, 1}) {
+        const auto size = std::max(plan.whole.stack[side], plan.parts.stack[side]);
+        poison(scratch.stack[side].reserve(size), size);
+      }
+      for (Buffer<T>& buffer : scratch.work) poison(buffer.reserve(work), work);
+    }
   }
+  operator Work<T>() { return {&session_, 0, manner.threads > 1}; }  // NOLINT: implicit
+
+ private:
+  Team team_;
+  Session<T> session_;
 };
 
 template <class T>
-using BinaryKernel = void(const Plan&, Scratch<T>&, const T*, const T*, T*);
+using BinaryKernel = void(const Plan&, const Work<T>&, const T*, const T*, T*);
 
 template <class T>
 std::vector<T> apply(BinaryKernel<T>* kernel, const Plan& plan, const std::vector<T>& l,
                      const Values& x) {
-  PoisonedScratch<T> scratch(plan);
+  Poisoned<T> session(plan);
   std::vector<T> out = unset<T>(plan.size);
-  kernel(plan, scratch, l.data(), as<T>(x).data(), out.data());
+  kernel(plan, session, l.data(), as<T>(x).data(), out.data());
   return out;
 }
 
 template <class T>
 void test_factor(const Problem& p) {
-  PoisonedScratch<T> scratch(*p.plan);
+  Poisoned<T> session(*p.plan);
   std::vector<T> l = unset<T>(p.plan->size);
-  CHECK(cholesky(*p.plan, scratch, as<T>(p.values).data(), l.data()) == 0);
+  CHECK(table<T>().cholesky(*p.plan, session, as<T>(p.values).data(), l.data()) == 0);
   CHECK_CLOSE(l, p.truth.l);
   const double log_det = 2 * p.l.diagonal().array().log().sum();
   CHECK_CLOSE((std::vector<T>{log_determinant(*p.plan, l.data())}), (Values{log_det}));
@@ -71,20 +95,20 @@ template <class T>
 void test_derivatives(const Problem& p) {
   const Plan& plan = *p.plan;
   const std::vector<T> l = as<T>(p.truth.l);
-  const std::vector<T> c = apply<T>(cholesky_tangent, plan, l, p.w);
+  const std::vector<T> c = apply<T>(table<T>().cholesky_tangent, plan, l, p.w);
   CHECK_CLOSE(c, p.truth.tangent);
-  const std::vector<T> ct = apply<T>(cholesky_cotangent, plan, l, p.x);
+  const std::vector<T> ct = apply<T>(table<T>().cholesky_cotangent, plan, l, p.x);
   CHECK_CLOSE(ct, p.truth.cotangent);
   CHECK_CLOSE((std::vector<T>{T(inner(c, p.x))}), (Values{inner(ct, p.w)}));
-  const std::vector<T> s = apply<T>(symmetric_product, plan, l, p.x);
+  const std::vector<T> s = apply<T>(table<T>().symmetric_product, plan, l, p.x);
   CHECK_CLOSE(s, p.truth.product);
-  const std::vector<T> st = apply<T>(symmetric_product_transpose, plan, l, p.w);
+  const std::vector<T> st = apply<T>(table<T>().symmetric_product_transpose, plan, l, p.w);
   CHECK_CLOSE(st, p.truth.product_transpose);
   CHECK_CLOSE((std::vector<T>{T(inner(s, p.w))}), (Values{inner(st, p.x)}));
 
-  PoisonedScratch<T> scratch(plan);
+  Poisoned<T> session(plan);
   std::vector<T> z = unset<T>(plan.size);
-  selected_inverse(plan, scratch, l.data(), z.data());
+  table<T>().selected_inverse(plan, session, l.data(), z.data());
   CHECK_CLOSE(z, p.truth.weighted_inverse);
 }
 
@@ -96,21 +120,21 @@ void test_right_hand_sides(const Plan& plan, const Layout& layout, const Matrix&
   const Values u = random.vector(std::size_t(plan.n) * k), v = random.vector(u.size());
   const Matrix dense_u = rows_of(u, plan.n, k), dense_v = rows_of(v, plan.n, k);
   const std::vector<T> l = as<T>(layout.panels(dense_l));
-  PoisonedScratch<T> scratch(plan, k);
+  Poisoned<T> session(plan, k);
   std::vector<T> x = as<T>(u);
-  solve_lower(plan, scratch, l.data(), k, x.data());
+  table<T>().solve_lower(plan, session, l.data(), k, x.data());
   CHECK_CLOSE(x, flat(inverse * dense_u));
   x = as<T>(u);
-  solve_lower_transposed(plan, scratch, l.data(), k, x.data());
+  table<T>().solve_lower_transposed(plan, session, l.data(), k, x.data());
   CHECK_CLOSE(x, flat(inverse.transpose() * dense_u));
   std::vector<T> y = unset<T>(u.size());
-  multiply_lower(plan, scratch, l.data(), k, as<T>(u).data(), y.data());
+  table<T>().multiply_lower(plan, session, l.data(), k, as<T>(u).data(), y.data());
   CHECK_CLOSE(y, flat(dense_l * dense_u));
   y = unset<T>(u.size());
-  multiply_lower_transposed(plan, scratch, l.data(), k, as<T>(u).data(), y.data());
+  table<T>().multiply_lower_transposed(plan, session, l.data(), k, as<T>(u).data(), y.data());
   CHECK_CLOSE(y, flat(dense_l.transpose() * dense_u));
   std::vector<T> outer = unset<T>(plan.size);
-  outer_on_factor(plan, scratch, k, as<T>(u).data(), as<T>(v).data(), outer.data());
+  table<T>().outer_on_factor(plan, session, k, as<T>(u).data(), as<T>(v).data(), outer.data());
   CHECK_CLOSE(outer, layout.panels(dense_u * dense_v.transpose()));
 }
 
@@ -120,11 +144,11 @@ void test_failure_spreads(const Problem& p) {
   const Plan& plan = *p.plan;
   const std::vector<T> l = unset<T>(plan.size);
   CHECK(plan.n == 0 || std::isnan(log_determinant(plan, l.data())));
-  PoisonedScratch<T> scratch(plan);
+  Poisoned<T> session(plan);
   std::vector<T> x(plan.n, T(1)), z(plan.size);
-  solve_lower(plan, scratch, l.data(), 1, x.data());
-  solve_lower_transposed(plan, scratch, l.data(), 1, x.data());
-  selected_inverse(plan, scratch, l.data(), z.data());
+  table<T>().solve_lower(plan, session, l.data(), 1, x.data());
+  table<T>().solve_lower_transposed(plan, session, l.data(), 1, x.data());
+  table<T>().selected_inverse(plan, session, l.data(), z.data());
   CHECK(all_nan(x));
   for (std::size_t i = 0; i < z.size(); ++i) CHECK(std::isnan(z[i]) != p.layout.padding(i));
 }
@@ -133,12 +157,12 @@ template <class T>
 void test_one_bad_entry(const Problem& p, Index entry, double bad, Index column) {
   std::vector<T> values = as<T>(p.values), l(p.plan->size);
   values[entry] = T(bad);
-  PoisonedScratch<T> scratch(*p.plan);
-  const std::int32_t status = cholesky(*p.plan, scratch, values.data(), l.data());
+  Poisoned<T> session(*p.plan);
+  const std::int32_t status = table<T>().cholesky(*p.plan, session, values.data(), l.data());
   CHECK(status == column + 1);
   CHECK(all_nan(l));
   // The same scratch serves the next member of a batch.
-  CHECK(cholesky(*p.plan, scratch, as<T>(p.values).data(), l.data()) == 0);
+  CHECK(table<T>().cholesky(*p.plan, session, as<T>(p.values).data(), l.data()) == 0);
   CHECK_CLOSE(l, p.truth.l);
 }
 
@@ -158,7 +182,7 @@ void test_status(const Problem& p) {
   }
 }
 
-// An infinite pivot before a negative one is reported, although LAPACK stops at the negative one.
+// Of two bad pivots the first is reported.
 template <class T>
 void test_first_of_two_bad_pivots() {
   check::where = "two bad pivots";
@@ -167,8 +191,8 @@ void test_first_of_two_bad_pivots() {
   p.values[a.ptr[40]] = -1;
   p.values[a.ptr[20]] = std::numeric_limits<double>::infinity();
   std::vector<T> l(p.plan->size);
-  PoisonedScratch<T> scratch(*p.plan);
-  CHECK(cholesky(*p.plan, scratch, as<T>(p.values).data(), l.data()) == p.plan->perm[20] + 1);
+  Poisoned<T> session(*p.plan);
+  CHECK(table<T>().cholesky(*p.plan, session, as<T>(p.values).data(), l.data()) == p.plan->perm[20] + 1);
 }
 
 template <class T>
@@ -193,28 +217,45 @@ void test_open(const Lower& a) {
   if (plan->closed) return;
   const std::vector<T> panels = as<T>(layout.panels(l));
   std::vector<T> out(plan->size);
-  PoisonedScratch<T> scratch(*plan);
+  Poisoned<T> session(*plan);
   const char* reason = "closed under fill";
-  CHECK_THROWS(cholesky(*plan, scratch, panels.data(), out.data()), std::invalid_argument, reason);
-  CHECK_THROWS(selected_inverse(*plan, scratch, panels.data(), out.data()), std::invalid_argument,
+  CHECK_THROWS(table<T>().cholesky(*plan, session, panels.data(), out.data()), std::invalid_argument, reason);
+  CHECK_THROWS(table<T>().selected_inverse(*plan, session, panels.data(), out.data()), std::invalid_argument,
                reason);
-  for (BinaryKernel<T>* kernel : {cholesky_tangent<T>, cholesky_cotangent<T>, symmetric_product<T>,
-                                  symmetric_product_transpose<T>})
+  for (BinaryKernel<T>* kernel : {table<T>().cholesky_tangent, table<T>().cholesky_cotangent,
+                                  table<T>().symmetric_product,
+                                  table<T>().symmetric_product_transpose})
     CHECK_THROWS(apply(kernel, *plan, panels, Values(plan->size)), std::invalid_argument, reason);
 }
 
-// Both dtypes, with the loops of dense.h and, where blocks are large enough, the stand-in BLAS.
+// Both dtypes, every instruction set, one thread and three.
 template <class Test>
-void for_every_dtype_and_blas(Index largest_block, Test&& test) {
-  test(double());
-  test(float());
-  if (double(largest_block) * largest_block * largest_block <= dense::kBlasWork) return;
-  NaiveBlas<double>::install();
-  NaiveBlas<float>::install();
-  test(double());
-  test(float());
-  NaiveBlas<double>::remove();
-  NaiveBlas<float>::remove();
+void in_every_manner(Test&& test) {
+  for (int target = 0; target < static_cast<int>(available_kernels<double>().size()); ++target)
+    for (const int threads : {1, 3}) {
+      manner = {target, threads};
+      test(double());
+      test(float());
+    }
+}
+
+// Threads change nothing, not even the last bit.
+template <class T>
+void test_threads_agree(const Problem& p) {
+  const std::vector<T> values = as<T>(p.values), w = as<T>(p.w);
+  std::vector<std::vector<T>> seen;
+  for (const int threads : {1, 2, 3}) {
+    manner.threads = threads;
+    Poisoned<T> session(*p.plan);
+    std::vector<T> l(p.plan->size), z(l.size()), c(l.size()), ct(l.size());
+    table<T>().cholesky(*p.plan, session, values.data(), l.data());
+    table<T>().selected_inverse(*p.plan, session, l.data(), z.data());
+    table<T>().cholesky_tangent(*p.plan, session, l.data(), w.data(), c.data());
+    table<T>().cholesky_cotangent(*p.plan, session, l.data(), w.data(), ct.data());
+    for (const auto* part : {&z, &c, &ct}) l.insert(l.end(), part->begin(), part->end());
+    seen.push_back(l);
+    CHECK(seen.front() == seen.back());
+  }
 }
 
 std::vector<Problem> problems(const Lower& a) {
@@ -224,7 +265,7 @@ std::vector<Problem> problems(const Lower& a) {
   for (const Index* perm : {static_cast<const Index*>(nullptr), random.data(), reduced.data()})
     for (const bool to_postorder : {false, true})
       for (const bool supernodal : {false, true})
-        out.emplace_back(a, analyse(a.n, ptr, row, perm, {to_postorder, supernodal, {}}));
+        out.emplace_back(a, analyse(a.n, ptr, row, perm, {to_postorder, supernodal, {}, kTaskCost}));
   const Lower l = exact_pattern(*analyse(a.n, ptr, row, nullptr, {false, false, {}}));
   out.emplace_back(l, plan_from_factor(l.n, l.ptr.data(), l.row.data()));
   return out;
@@ -233,34 +274,32 @@ std::vector<Problem> problems(const Lower& a) {
 void test_case(const Case& c) {
   check::where = c.name;
   for (const Problem& p : problems(c.a))
-    for_every_dtype_and_blas(p.plan->max_front,
-                             [&](auto zero) { test_problem<decltype(zero)>(p); });
-  test_open<double>(c.a);
-  test_open<float>(c.a);
+    in_every_manner([&](auto zero) {
+      test_problem<decltype(zero)>(p);
+      test_threads_agree<decltype(zero)>(p);
+    });
+  in_every_manner([&](auto zero) { test_open<decltype(zero)>(c.a); });
 }
 
-// Fronts large enough for every BLAS call: two dense blocks under a dense separator.
-Case large_fronts() {
-  return {"large fronts",
-          make_lower(110, [](Index i, Index j) { return i >= 70 || i / 35 == j / 35; })};
-}
-
-template <class T>
-void test_blas_was_used() {
-  check::where = "BLAS calls";
-  for (const char* call : {"gemm NN", "gemm NT", "gemm TN", "symm LL", "syrk LN", "syr2k LN",
-                           "trsm LN", "trsm RN", "trsm LT", "trsm RT", "potrf L"})
-    CHECK(NaiveBlas<T>::calls.count(call) == 1);
-  CHECK(NaiveBlas<T>::calls.size() == 11);
+// Two dense blocks under a dense separator, all wide enough for packed products and for supernodes
+// in several blocks.
+void test_large_fronts() {
+  check::where = "large fronts";
+  const Lower a =
+      make_lower(450, [](Index i, Index j) { return i >= 300 || i / 150 == j / 150; });
+  const Problem p(a, analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {true, true, {}, kTaskCost}));
+  in_every_manner([&](auto zero) {
+    test_factor<decltype(zero)>(p);
+    test_derivatives<decltype(zero)>(p);
+    test_threads_agree<decltype(zero)>(p);
+  });
 }
 
 }  // namespace
 
 int main() {
   for (const Case& c : cases(10)) test_case(c);
-  test_case(large_fronts());
-  for_every_dtype_and_blas(60, [](auto zero) { test_first_of_two_bad_pivots<decltype(zero)>(); });
-  test_blas_was_used<double>();
-  test_blas_was_used<float>();
+  test_large_fronts();
+  in_every_manner([](auto zero) { test_first_of_two_bad_pivots<decltype(zero)>(); });
   return check::finish();
 }

@@ -23,22 +23,26 @@ bool is_permutation_of_n(std::vector<Index> perm, Index n) {
 }
 
 void test_tree_and_counts(const Lower& a) {
-  const Columns columns = relabelled_columns(a.n, a.n, a.ptr.data(), a.row.data(), nullptr);
-  const std::vector<Index> parent = elimination_tree(rows_of(columns));
-  const std::vector<Index> post = postorder(parent, children_of(parent));
-  const std::vector<Index> count = column_counts(columns, parent, post);
-  const Dense d = dense_factor(a, identity(a.n));
-  CHECK(is_permutation_of_n(post, a.n));
-  std::vector<Index> place(a.n);
-  for (Index k = 0; k < a.n; ++k) place[post[k]] = k;
+  const std::vector<Index> unchanged = identity(a.n);
+  const EntryLists rows = rows_of(a.n, a.ptr.data(), a.row.data(), unchanged.data());
+  const std::vector<Index> parent = elimination_tree(rows);
+  const std::vector<Index> place = postorder_places(parent);
+  const std::vector<Index> order = postorder(parent, children_of(parent));
+  std::vector<Index> renamed(a.n, -1);
+  for (Index j = 0; j < a.n; ++j)
+    if (parent[j] != -1) renamed[place[j]] = place[parent[j]];
+  const std::vector<Index> count = column_counts(columns_of(rows, order, place), renamed);
+  const Dense d = dense_factor(a, unchanged);
+  CHECK(is_permutation_of_n(place, a.n));
   for (Index j = 0; j < a.n; ++j) {
-    Index rows = 0, first = -1;
+    Index entries = 0, first = -1;
     for (Index i = j; i < a.n; ++i) {
-      rows += d[i][j];
+      entries += d[i][j];
       if (first == -1 && i > j && d[i][j]) first = i;
     }
     CHECK(parent[j] == first);
-    CHECK(count[j] == rows);
+    CHECK(order[place[j]] == j);
+    CHECK(count[place[j]] == entries);
     CHECK(first == -1 || place[j] < place[first]);
   }
 }
@@ -64,26 +68,54 @@ void test_supernodes(const Plan& plan) {
   }
 }
 
-// Walk the schedule with a real stack: children must lie on top of it, in order.
-void test_schedule(const Plan& plan) {
-  std::vector<Index> stack;
-  Offset held = 0, peak = 0;
+// Walk each task of a division with real stacks, one for even and one for odd levels: children must
+// lie on top of theirs, in order, unless they come from another task, which must be done by then.
+void test_division(const Plan& plan, const Division& division) {
+  std::vector<Index> stack[2];
+  Offset held[2] = {0, 0}, peak[2] = {0, 0};
+  std::vector<char> done(plan.num_supernodes, 0);
   const auto square = [&](Index s) {
     return Offset{height(plan, s) - width(plan, s)} * (height(plan, s) - width(plan, s));
   };
-  for (const Index s : plan.schedule) {
-    for (Index k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
-      CHECK(!stack.empty() && stack.back() == plan.child[k]);
-      if (!stack.empty()) stack.pop_back();
-      held -= square(plan.child[k]);
+  CHECK(division.begin.front() == 0 && division.begin.back() == plan.num_supernodes);
+  for (int task = 0; task < division.tasks.size(); ++task) {
+    for (Index i = division.begin[task]; i < division.begin[task + 1]; ++i) {
+      const Index s = plan.schedule[i];
+      const int level = plan.level[s], other = 1 - level;
+      if (!division.passes(s) && plan.parent[s] >= 0) {
+        stack[level].push_back(s);
+        held[level] += square(s);
+      }
+      peak[level] = std::max(peak[level], held[level]);
+      for (Index k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
+        const Index c = plan.child[k];
+        CHECK(done[c]);
+        if (division.passes(c)) continue;
+        CHECK(!stack[other].empty() && stack[other].back() == c);
+        if (!stack[other].empty()) stack[other].pop_back();
+        held[other] -= square(c);
+      }
+      done[s] = 1;
     }
-    stack.push_back(s);
-    held += square(s);
-    peak = std::max(peak, held);
+    CHECK(stack[0].empty() && stack[1].empty());
+    const int up = division.tasks.parent[task];
+    CHECK(up == -1 || up > task);
   }
+  CHECK(peak[0] == division.stack[0] && peak[1] == division.stack[1]);
+}
+
+void test_schedule(const Plan& plan) {
   CHECK(is_permutation_of_n(plan.schedule, plan.num_supernodes));
-  CHECK(static_cast<Index>(stack.size()) == std::count(plan.parent.begin(), plan.parent.end(), -1));
-  CHECK(peak == plan.stack_size);
+  CHECK(plan.whole.tasks.size() == 1);
+  test_division(plan, plan.whole);
+  test_division(plan, plan.parts);
+  Index entries = 0;
+  for (Index s = 0; s < plan.num_supernodes; ++s)
+    for (Index k = plan.entry_ptr[s]; k < plan.entry_ptr[s + 1]; ++k, ++entries) {
+      const Index place = plan.value_position[plan.entry[k]];
+      CHECK(place >= plan.panel_ptr[s] && place < plan.panel_ptr[s + 1]);
+    }
+  CHECK(entries == static_cast<Index>(plan.value_position.size()));
 }
 
 void test_positions(const Plan& plan, const Lower& a) {
@@ -178,14 +210,17 @@ void test_plan_from_factor(const Lower& a) {
 
 void test_amd(const Lower& a) {
   CHECK(is_permutation_of_n(amd(a.n, a.ptr.data(), a.row.data()), a.n));
+  CHECK(is_permutation_of_n(amf(a.n, a.ptr.data(), a.row.data()), a.n));
 }
 
 void test_amd_reduces_fill() {
   for (const Lower& a : {grid_lower(30, 30, 1), arrow_lower(3000, 3, true), grid_lower(9, 9, 9)}) {
-    const std::vector<Index> perm = amd(a.n, a.ptr.data(), a.row.data());
     const auto natural = analyse(a.n, a.ptr.data(), a.row.data(), nullptr);
-    const auto reduced = analyse(a.n, a.ptr.data(), a.row.data(), perm.data());
-    CHECK(2 * reduced->nnz_factor < natural->nnz_factor);
+    for (const auto order : {amd, amf}) {
+      const std::vector<Index> perm = order(a.n, a.ptr.data(), a.row.data());
+      const auto reduced = analyse(a.n, a.ptr.data(), a.row.data(), perm.data());
+      CHECK(2 * reduced->nnz_factor < natural->nnz_factor);
+    }
   }
 }
 
@@ -213,7 +248,7 @@ void test_star() {
   for (const bool supernodal : {false, true}) {
     const auto plan = analyse(a.n, a.ptr.data(), a.row.data(), perm.data(), {true, supernodal, {}});
     CHECK(plan->nnz_factor == static_cast<Offset>(a.row.size()));
-    CHECK(plan->stack_size <= 17 * 30 * 30);
+    CHECK(plan->whole.stack[0] + plan->whole.stack[1] <= 17 * 30 * 30);
     CHECK(!supernodal || (plan->num_supernodes < a.n / 8 && plan->size < 2 * plan->nnz_factor));
     test_supernodes(*plan);
     test_schedule(*plan);
@@ -225,7 +260,8 @@ void test_deep_tree() {
   const Lower a = grid_lower(1000000, 1, 1);
   for (const bool to_postorder : {false, true}) {
     const auto plan = analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {to_postorder, false, {}});
-    CHECK(plan->nnz_factor == 2 * Offset{a.n} - 1 && plan->stack_size == 1);
+    CHECK(plan->nnz_factor == 2 * Offset{a.n} - 1 &&
+          plan->whole.stack[0] + plan->whole.stack[1] == 2);
   }
 }
 

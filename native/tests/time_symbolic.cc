@@ -36,7 +36,7 @@ void report(const char* name, const Lower& a) {
       name, ordering, analysis, pattern, double(plan->nnz_factor), plan->flops,
       double(plan->size) / double(plan->nnz_factor), plan->num_supernodes,
       double(a.n) / plan->num_supernodes, plan->max_front, plan->max_width,
-      double(plan->stack_size) / double(plan->size));
+      double(plan->whole.stack[0] + plan->whole.stack[1]) / double(plan->size));
 }
 
 }  // namespace

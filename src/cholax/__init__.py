@@ -4,7 +4,9 @@ from cholax import csc as csc
 from cholax import errors as errors
 from cholax import primitives as primitives
 from cholax import testing as testing
+from cholax._native import num_threads as num_threads
 from cholax._native import register as register_kernels  # noqa: F401
+from cholax._native import set_num_threads as set_num_threads
 from cholax._native import target_names as export_targets  # noqa: F401
 from cholax.linalg import SparseMatrix as SparseMatrix
 from cholax.linalg import block as block

@@ -1,5 +1,6 @@
 """The exceptions cholax raises."""
 
+from cholax._core.errors import ArgumentError as ArgumentError
 from cholax._core.errors import CholaxError as CholaxError
 from cholax._core.errors import DtypeError as DtypeError
 from cholax._core.errors import FactorSizeError as FactorSizeError

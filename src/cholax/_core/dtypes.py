@@ -27,7 +27,7 @@ def check_values(x: Any, where: str) -> jax.Array:
         raise DtypeError(
             f"{where}: got float64 values while JAX has 64-bit types disabled. {_X64_REMEDY}"
         )
-    return jnp.asarray(x)
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
 def check_same_dtype(where: str, **arrays: jax.Array) -> None:

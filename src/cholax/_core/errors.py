@@ -37,3 +37,7 @@ class FactorSizeError(CholaxError, ValueError):
 
 class UnsupportedError(CholaxError, NotImplementedError):
     """A transform, dtype or structure that cholax does not support."""
+
+
+class ArgumentError(CholaxError, ValueError):
+    """An option has a value that it cannot take."""

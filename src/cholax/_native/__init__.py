@@ -12,23 +12,16 @@ from typing import Any
 import jax
 import jax.ffi
 
+from cholax._core.errors import ArgumentError
+
 _lock = threading.Lock()
 
 
 @functools.cache
 def lib() -> ModuleType:
-    """The extension module, with SciPy's BLAS routines handed to it."""
-    # Compiled modules without stubs.
-    from scipy.linalg import cython_blas, cython_lapack  # pyright: ignore[reportAttributeAccessIssue]
-
+    """The extension module."""
     from cholax._native import _cholax
 
-    capsules = {}
-    for prefix in "sd":
-        for name in ("gemm", "symm", "syrk", "syr2k", "trsm"):
-            capsules[prefix + name] = cython_blas.__pyx_capi__[prefix + name]
-        capsules[prefix + "potrf"] = cython_lapack.__pyx_capi__[prefix + "potrf"]
-    _cholax.set_blas(capsules)
     return _cholax
 
 
@@ -87,3 +80,36 @@ def target_names() -> list[str]:
 def call_counts() -> dict[str, int]:
     """How often each kernel has run in this process."""
     return dict[str, Any](lib().call_counts())
+
+
+def set_num_threads(limit: int | None) -> None:
+    """Limit the threads one kernel call may use; None lifts the limit.
+
+    Kernels run on XLA's own thread pool, the calling thread included, so no call uses more threads
+    than that pool has. The limit applies to calls that start afterwards, in compiled programs too.
+    Its first value is the environment variable `CHOLAX_NUM_THREADS`. Results do not depend on the
+    number of threads, not even in the last bit.
+
+    Args:
+        limit: at least 1, or None.
+
+    Raises:
+        ArgumentError: anything else.
+
+    Example:
+        >>> import cholax as cx
+        >>> cx.set_num_threads(1)
+        >>> cx.num_threads()
+        1
+        >>> cx.set_num_threads(None)
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ArgumentError(
+            f"set_num_threads: need an integer of at least 1, or None for no limit, got {limit!r}."
+        )
+    lib().set_thread_limit(0 if limit is None else limit)
+
+
+def num_threads() -> int | None:
+    """The limit on threads per kernel call, None where there is none (see `set_num_threads`)."""
+    return lib().thread_limit() or None

@@ -41,7 +41,7 @@ def combine(
     if p == q:
         return operation(a, b), p
     pattern, left, right = maps.union(p, q)
-    return operation(primitives.gather(left, a), primitives.gather(right, b)), pattern
+    return operation(maps.take(left, a), maps.take(right, b)), pattern
 
 
 def product(a: jax.Array, p: Pattern, b: jax.Array, q: Pattern) -> tuple[jax.Array, Pattern]:

@@ -273,12 +273,12 @@ def _fold_traced(
     half: bool,
     where: str,
 ) -> SparseMatrix:
-    values = primitives.scatter(primitives.EntryMap(positions, pattern.nnz), array)
+    values = maps.put(primitives.EntryMap(positions, pattern.nnz), array)
     if not symmetric:
         return SparseMatrix(values, pattern)
     if half:
         pattern, source = maps.lower_half(pattern)
-        return SparseMatrix(primitives.gather(source, values), pattern)
+        return SparseMatrix(maps.take(source, values), pattern)
     build.check_symmetric_structure(pattern, where=where)
     return SparseMatrix(values, pattern).symmetrize()
 

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from cholax import primitives
 from cholax._core.errors import ShapeError
 from cholax.linalg import operands
-from cholax.linalg.factor_maps import inverse_map, lower_map
+from cholax.linalg.factor_maps import inverse_diagonal_map, inverse_map, lower_map
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.symbolic import Plan
@@ -95,7 +95,7 @@ class Factor:
         """
         b, columns = self._right_hand_side(b, "Factor.solve")
         x = primitives.solve(self.plan, self.A.values, self._panels, columns)
-        return x.reshape(b.shape)
+        return _like(x, b)
 
     def log_det(self) -> jax.Array:
         """log|A| = 2 Σ log L_ii;  d log|A| = tr(A⁻¹ dA), one selected inverse.
@@ -143,7 +143,8 @@ class Factor:
             >>> cx.cholesky(4.0 * cx.eye(2)).inverse_diagonal().tolist()
             [0.25, 0.25]
         """
-        return self.selected_inverse().diagonal()
+        weighted = primitives.selected_inverse(self.plan, self._panels)
+        return primitives.gather(inverse_diagonal_map(self.plan), weighted)
 
     def half_solve(self, b: ArrayLike) -> jax.Array:
         """L⁻¹ P b, of b's shape: A⁻¹ b = half_solve_t(half_solve(b)), ‖half_solve(b)‖² = bᵀA⁻¹b.
@@ -159,7 +160,7 @@ class Factor:
         b, columns = self._right_hand_side(b, "Factor.half_solve")
         permuted = primitives.permute(self.plan, columns, transpose=False)
         x = primitives.triangular_solve(self.plan, self._panels, permuted, transpose=False)
-        return x.reshape(b.shape)
+        return _like(x, b)
 
     def half_solve_t(self, z: ArrayLike) -> jax.Array:
         """Pᵀ L⁻ᵀ z, of z's shape: of covariance A⁻¹ when z is white noise.
@@ -174,7 +175,7 @@ class Factor:
         """
         z, columns = self._right_hand_side(z, "Factor.half_solve_t")
         x = primitives.triangular_solve(self.plan, self._panels, columns, transpose=True)
-        return primitives.permute(self.plan, x, transpose=True).reshape(z.shape)
+        return _like(primitives.permute(self.plan, x, transpose=True), z)
 
     def sample(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw from N(0, A⁻¹): x = Pᵀ L⁻ᵀ z, z white noise; differentiable in A's values.
@@ -223,4 +224,8 @@ class Factor:
                 f"{where}: need a right-hand side of shape ({self.n},) or ({self.n}, k), got "
                 f"{array.shape}. For more batch dimensions use jax.vmap."
             )
-        return array, array[:, None] if array.ndim == 1 else array
+        return array, operands.as_column(array) if array.ndim == 1 else array
+
+
+def _like(columns: jax.Array, b: jax.Array) -> jax.Array:
+    return operands.as_vector(columns) if b.ndim == 1 else columns

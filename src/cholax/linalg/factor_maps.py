@@ -7,7 +7,7 @@ import numpy as np
 from cholax._core.errors import StructureError
 from cholax.patterns import Pattern
 from cholax.patterns.build import from_coo
-from cholax.primitives import EntryMap
+from cholax.primitives import EntryMap, Ref, diagonal_map
 from cholax.symbolic import Plan
 
 FILLED = "filled"
@@ -33,6 +33,15 @@ def inverse_map(plan: Plan, pattern: Pattern | str | None) -> tuple[Pattern, Ent
         weights = np.where(target.rows == target.columns, 1.0, 0.5)
         cache[target] = EntryMap(positions, plan.size, weights)
     return target, cache[target]
+
+
+def inverse_diagonal_map(plan: Plan) -> EntryMap:
+    """Where diag(A⁻¹), in A's labels, lies in the weighted selected inverse."""
+    found = plan.__dict__.get("_inverse_diagonal_map")
+    if found is None:
+        found = EntryMap(diagonal_map(Ref(plan)).static.positions[plan.iperm], plan.size)
+        plan.__dict__["_inverse_diagonal_map"] = found
+    return found
 
 
 def _target(plan: Plan, pattern: Any) -> Pattern:

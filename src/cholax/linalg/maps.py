@@ -1,11 +1,23 @@
 """Pattern algebra as the static structures that primitives take; remembered for eager loops."""
 
+import jax
 import numpy as np
 
+from cholax import primitives
 from cholax.patterns import Pattern, algebra
 from cholax.patterns.cache import memoise
 from cholax.patterns.indexing import check_count
 from cholax.primitives import EntryMap, Triples
+
+
+def take(source: EntryMap, values: jax.Array) -> jax.Array:
+    """The entries a map reads out of `values`; no copy where it reads them all in order."""
+    return values if source.identity else primitives.gather(source, values)
+
+
+def put(target: EntryMap, values: jax.Array) -> jax.Array:
+    """The transpose of `take`: `values` added up at the entries the map reads."""
+    return values if target.identity else primitives.scatter(target, values)
 
 
 @memoise

@@ -183,7 +183,8 @@ class SparseMatrix(Export):
         x = operands.same_dtype(other, values.dtype, "A @ x")
         arithmetic.check_inner("A @ x", self.shape, x.shape, self.shape[1], x.shape[:1])
         if x.ndim == 1:
-            return primitives.matvec(self.pattern, values, x[:, None])[:, 0]
+            column = operands.as_column(x)
+            return operands.as_vector(primitives.matvec(self.pattern, values, column))
         return primitives.matvec(self.pattern, values, x)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -194,7 +195,9 @@ class SparseMatrix(Export):
         x = operands.same_dtype(other, values.dtype, "x @ A")
         arithmetic.check_inner("x @ A", x.shape, self.shape, self.shape[0], x.shape[-1:])
         if x.ndim == 1:
-            return primitives.matvec(self.pattern, values, x[:, None], transpose=True)[:, 0]
+            column = operands.as_column(x)
+            row = primitives.matvec(self.pattern, values, column, transpose=True)
+            return operands.as_vector(row)
         return primitives.matvec(self.pattern, values, x.T, transpose=True).T
 
     # Structure
@@ -279,10 +282,10 @@ class SparseMatrix(Export):
         values, where = entries(self, "add_diagonal"), "add_diagonal"
         pattern, source, from_d = maps.add_diagonal(self.pattern)
         if operands.is_scalar(d):
-            added = jnp.broadcast_to(operands.scalar(d, values.dtype, where), (self.n,))
+            added = operands.repeated(operands.scalar(d, values.dtype, where), self.n)
         else:
             added = operands.vector(d, self.n, values.dtype, where)
-        return _wrap(primitives.gather(source, values) + primitives.gather(from_d, added), pattern)
+        return _wrap(maps.take(source, values) + maps.take(from_d, added), pattern)
 
     def scale_rows(self, d: ArrayLike) -> "SparseMatrix":
         """Multiply row i by d_i: diag(d) A.
@@ -342,7 +345,11 @@ class SparseMatrix(Export):
         if one_row and one_column:
             k = algebra.entry_position(self.pattern, int(rows[0]), int(columns[0]))
             # Not `gather`: a static map per entry would compile one program for each.
-            return values[k] if k >= 0 else jnp.zeros((), values.dtype)
+            return (
+                jax.lax.dynamic_index_in_dim(values, k, keepdims=False)
+                if k >= 0
+                else jnp.zeros((), values.dtype)
+            )
         pattern, source = maps.submatrix(self.pattern, rows, columns)
         part = _wrap(primitives.gather(source, values), pattern)
         return part.to_dense().ravel() if one_row or one_column else part

@@ -1,6 +1,7 @@
 """Checks on what meets a sparse matrix: scalars, vectors, static indices, foreign types."""
 
 import operator
+from functools import partial
 from typing import Any
 
 import jax
@@ -49,10 +50,10 @@ def refuse(x: Any, where: str, remedy: str) -> Any:
     return NotImplemented
 
 
-def scalar(x: Any, dtype: np.dtype, where: str) -> jax.Array:
+def scalar(x: Any, dtype: np.dtype, where: str) -> Any:
     """Return a scalar in `dtype`: Python numbers are weak, integers convert, other floats raise."""
     if isinstance(x, int | float) and not isinstance(x, np.generic):
-        return jnp.asarray(x, dtype)
+        return dtype.type(x)
     weak = getattr(x, "weak_type", False)
     kind = np.dtype(getattr(x, "dtype", complex)).kind
     if not (kind in "iu" or (weak and kind == "f")) and x_dtype(x) != dtype:
@@ -99,6 +100,27 @@ def vector(x: Any, length: int, dtype: np.dtype, where: str) -> jax.Array:
             "Use jax.vmap over a stack of vectors."
         )
     return array
+
+
+# Compiled where they run eagerly, as indexing and broadcasting one by one are slow there.
+
+
+@partial(jax.jit, inline=True)
+def as_column(x: jax.Array) -> jax.Array:
+    """A vector as a matrix of one column."""
+    return x[:, None]
+
+
+@partial(jax.jit, inline=True)
+def as_vector(x: jax.Array) -> jax.Array:
+    """A matrix of one column as a vector."""
+    return x[:, 0]
+
+
+@partial(jax.jit, static_argnames="length", inline=True)
+def repeated(x: jax.Array, length: int) -> jax.Array:
+    """A scalar as a vector."""
+    return jnp.broadcast_to(x, (length,))
 
 
 def static_index(index: Any, size: int, where: str) -> tuple[np.ndarray, bool]:

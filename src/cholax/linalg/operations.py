@@ -194,7 +194,8 @@ def quadratic_form(A: SparseMatrix, x: ArrayLike, /) -> jax.Array:
     """
     values = entries(A, "quadratic_form")
     x = operands.vector(x, A.n, values.dtype, "quadratic_form")
-    return jnp.dot(x, primitives.matvec(A.pattern, values, x[:, None])[:, 0])
+    product = primitives.matvec(A.pattern, values, operands.as_column(x))
+    return jnp.dot(x, operands.as_vector(product))
 
 
 def trace_product(A: SparseMatrix, B: SparseMatrix, /) -> jax.Array:
@@ -225,7 +226,7 @@ def trace_product(A: SparseMatrix, B: SparseMatrix, /) -> jax.Array:
     if A.symmetric != B.symmetric:
         A, B = A.as_general(), B.as_general()
     left, right = maps.trace(A.pattern, B.pattern)
-    return jnp.dot(primitives.gather(left, A.values), primitives.gather(right, B.values))
+    return jnp.dot(maps.take(left, A.values), maps.take(right, B.values))
 
 
 def tril(A: SparseMatrix, /, k: int = 0) -> SparseMatrix:
@@ -336,4 +337,4 @@ def _place(
         symmetric,
     )
     values = jnp.concatenate([A.values for A in blocks])
-    return SparseMatrix(primitives.gather(source, values), pattern)
+    return SparseMatrix(maps.take(source, values), pattern)

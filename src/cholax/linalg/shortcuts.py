@@ -33,6 +33,11 @@ def _selected_inverse(A: SparseMatrix, plan: Plan, pattern: Any) -> SparseMatrix
     return cholesky(A, ordering=plan).selected_inverse(pattern)
 
 
+@partial(jax.jit, static_argnames="plan")
+def _inverse_diagonal(A: SparseMatrix, plan: Plan) -> jax.Array:
+    return cholesky(A, ordering=plan).inverse_diagonal()
+
+
 def _symmetric(A: Any, where: str) -> None:
     if not isinstance(A, SparseMatrix) or not A.symmetric:
         got = repr(A) if isinstance(A, SparseMatrix) else type(A).__name__
@@ -95,4 +100,4 @@ def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
         [0.25, 0.25]
     """
     _symmetric(A, "inverse_diagonal")
-    return selected_inverse(A, ordering=ordering).diagonal()
+    return _inverse_diagonal(A, plan_for(A, ordering))

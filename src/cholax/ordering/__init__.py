@@ -10,6 +10,7 @@ from cholax.ordering._base import Ordering as Ordering
 from cholax.ordering.amd import AMD as AMD
 from cholax.ordering.auto import Auto as Auto
 from cholax.ordering.given import Given as Given
+from cholax.ordering.minimum_fill import MinimumFill as MinimumFill
 from cholax.ordering.natural import Natural as Natural
 from cholax.ordering.nested_dissection import NestedDissection as NestedDissection
 from cholax.ordering.rcm import RCM as RCM
@@ -17,6 +18,7 @@ from cholax.ordering.rcm import RCM as RCM
 STRATEGIES: dict[str, Callable[[], Ordering]] = {
     "auto": Auto,
     "amd": AMD,
+    "minimum_fill": MinimumFill,
     "nested_dissection": NestedDissection,
     "rcm": RCM,
     "natural": Natural,
@@ -61,6 +63,7 @@ __all__ = [
     "STRATEGIES",
     "Auto",
     "Given",
+    "MinimumFill",
     "Natural",
     "NestedDissection",
     "Ordering",

@@ -1,4 +1,4 @@
-"""The default: AMD, and METIS where it is installed and promises to pay."""
+"""The default: the cheaper of AMD and minimum fill, and METIS where it promises to pay."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -8,13 +8,16 @@ import numpy as np
 from cholax._native import lib
 from cholax.ordering._base import Ordering
 from cholax.ordering.amd import AMD
+from cholax.ordering.minimum_fill import MinimumFill
 from cholax.ordering.nested_dissection import NestedDissection, metis_available
 from cholax.patterns import Pattern
 
+# Minimum fill takes as long as AMD, about as long as 3e6 flops of a factorisation of this size.
+MIN_FLOPS_FOR_FILL = 5e6
 # METIS takes 7 to 23 times as long as AMD, about 2.4 µs per stored entry (1000 × 1000 grid). It is
-# tried when factoring under AMD costs at least this much in all, and this much per stored entry. A
-# 1000 × 1000 grid costs 6.6e3 per entry and METIS would save a quarter of that; a 40 × 40 × 40 one
-# 1.7e5, and METIS saves 60% of it (1.3 s for the ordering).
+# tried when factoring under the better of the others costs at least this much in all, and this much
+# per stored entry. A 1000 × 1000 grid costs 3.5e3 per entry and METIS saves nothing; a 40 × 40 × 40
+# one 9.4e4, and METIS saves a third of it (0.4 s for the ordering).
 MIN_FLOPS = 5e9
 MIN_FLOPS_PER_ENTRY = 2e4
 # No matrix below this size passes the first test unless it is almost full.
@@ -23,18 +26,17 @@ MIN_SIZE = 3000
 
 @dataclass(frozen=True, eq=False)
 class Auto(Ordering):
-    """AMD; for large problems that fill in much also METIS, keeping the cheaper factor."""
+    """AMD; where it leaves more to do also minimum fill, then METIS: whichever is cheapest."""
 
     def order(self, pattern: Pattern) -> np.ndarray:
-        """Return the permutation with the smaller flop count among those worth computing."""
-        by_degree = AMD().order(pattern)
-        if pattern.n < MIN_SIZE or not metis_available():
-            return by_degree
-        flops = _flops(pattern, by_degree)
-        if flops < max(MIN_FLOPS, MIN_FLOPS_PER_ENTRY * pattern.nnz):
-            return by_degree
-        by_dissection = NestedDissection().order(pattern)
-        return by_dissection if _flops(pattern, by_dissection) < flops else by_degree
+        """Return the permutation with the smallest flop count among those worth computing."""
+        best, flops = _costed(AMD(), pattern)
+        if flops >= MIN_FLOPS_FOR_FILL:
+            best, flops = _cheaper(best, flops, MinimumFill(), pattern)
+        large = pattern.n >= MIN_SIZE and flops >= max(MIN_FLOPS, MIN_FLOPS_PER_ENTRY * pattern.nnz)
+        if large and metis_available():
+            best, flops = _cheaper(best, flops, NestedDissection(), pattern)
+        return best
 
     @property
     def key(self) -> tuple[Hashable, ...]:
@@ -42,6 +44,14 @@ class Auto(Ordering):
         return ("Auto", metis_available())
 
 
-def _flops(pattern: Pattern, permutation: np.ndarray) -> float:
+def _costed(ordering: Ordering, pattern: Pattern) -> tuple[np.ndarray, float]:
+    permutation = ordering.order(pattern)
     _, flops = lib().factor_cost(pattern.n, pattern.indptr, pattern.indices, permutation)
-    return flops
+    return permutation, flops
+
+
+def _cheaper(
+    best: np.ndarray, flops: float, other: Ordering, pattern: Pattern
+) -> tuple[np.ndarray, float]:
+    permutation, cost = _costed(other, pattern)
+    return (permutation, cost) if cost < flops else (best, flops)

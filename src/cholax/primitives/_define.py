@@ -64,15 +64,25 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Definition:
-    """A primitive as declared; calling it binds it."""
+    """A primitive as declared; calling it binds it.
+
+    The tangent rule of a smooth operand is one of `tangents`, or one of `shifts` where the operand
+    acts as a change of a linear one: d x = A⁻¹ (db − dA x) shifts db. Shifts are added up before
+    the one linear call, whose transpose is one call as well.
+
+    `overwrites` names the operand in whose memory the kernel may build the first result, where
+    both have one shape and nothing reads the operand later.
+    """
 
     name: str
     operands: tuple[Operand, ...]
     results: Callable[..., Sequence[tuple[tuple[int, ...], Any]]]
     specification: Callable[..., Any]
     tangents: dict[str, Rule] = field(default_factory=dict)
+    shifts: dict[str, tuple[str, Rule]] = field(default_factory=dict)
     transposes: dict[str, Callable[..., Any]] = field(default_factory=dict)
     params: tuple[str, ...] = ()
+    overwrites: str | None = None
     primitive: Primitive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +94,10 @@ class Definition:
         arrays = unify_varying_axes([*ref.operands, *operands])
         results = self.primitive.bind(*arrays, static=ref.static, backend=_backend.value, **params)
         return results[0] if len(results) == 1 else results
+
+    def place(self, name: str) -> int:
+        """The position of an operand among the declared ones."""
+        return [op.name for op in self.operands].index(name)
 
 
 registry: dict[str, Definition] = {}
@@ -169,10 +183,10 @@ def _jvp(
     ref, operands = _split(d, static, primals)
     bind = partial(d.primitive.bind, *ref.operands, static=static, backend=backend, **params)
     results = bind(*operands)
+    tangents = _shift(d, ref, tangents[len(ref.operands) :], operands, results, params)
     totals: list[Any] = [None] * len(results)
-    for i, op in enumerate(d.operands):
-        tangent = tangents[len(ref.operands) + i]
-        if type(tangent) is ad.Zero or op.kind is Kind.CACHE:
+    for i, (op, tangent) in enumerate(zip(d.operands, tangents, strict=True)):
+        if type(tangent) is ad.Zero or op.kind is Kind.CACHE or op.name in d.shifts:
             continue
         if op.kind is Kind.LINEAR:
             parts = bind(*operands[:i], tangent, *operands[i + 1 :])
@@ -188,6 +202,19 @@ def _jvp(
         for r, total in zip(results, totals, strict=True)
     ]
     return results, zeros
+
+
+def _shift(
+    d: Definition, ref: Ref, tangents: Sequence[Any], operands: Any, results: Any, params: Any
+) -> list[Any]:
+    """The tangents, with those declared as shifts added to the linear operands they shift."""
+    out = list(tangents)
+    for name, (target, rule) in d.shifts.items():
+        tangent, k = tangents[d.place(name)], d.place(target)
+        if type(tangent) is not ad.Zero:
+            shift = rule(ref, tangent, operands, results, **params)
+            out[k] = shift if type(out[k]) is ad.Zero else out[k] + shift
+    return out
 
 
 def _transpose(
@@ -308,6 +335,11 @@ def _lower_native(
         for name, value in params.items()
     }
     target = _native.target_name(d.name, dynamic=count > 0)
-    rule = jax.ffi.ffi_lowering(target, backend_config=config)
-    ctx = ctx.replace(avals_in=[ctx.avals_in[i] for i in kept])
-    return rule(ctx, *(args[i] for i in kept))
+    avals = [ctx.avals_in[i] for i in kept]
+    aliases = {}
+    if d.overwrites is not None:
+        k = kept.index(count + d.place(d.overwrites))
+        if avals[k].shape == ctx.avals_out[0].shape:
+            aliases = {k: 0}
+    rule = jax.ffi.ffi_lowering(target, backend_config=config, operand_output_aliases=aliases)
+    return rule(ctx.replace(avals_in=avals), *(args[i] for i in kept))

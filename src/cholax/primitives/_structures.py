@@ -66,6 +66,12 @@ class EntryMap(Structure):
     def __len__(self) -> int:
         return self.positions.size
 
+    @functools.cached_property
+    def identity(self) -> bool:
+        """Whether the result is x itself."""
+        same = self.weights is None and len(self) == self.size
+        return same and np.array_equal(self.positions, np.arange(self.size, dtype=np.int32))
+
     def portable_attributes(self) -> Mapping[str, Any]:
         """Positions and weights."""
         weights = np.zeros(0) if self.weights is None else self.weights

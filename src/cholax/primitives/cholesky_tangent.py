@@ -46,6 +46,7 @@ cholesky_tangent = define(
     results=_same,
     tangents={"factor": _tangent_in_factor},
     transposes={"w": lambda ref, ct, factor: cholesky_cotangent(ref, factor, ct)},
+    overwrites="w",
     specification=_tangent_specification,
 )
 
@@ -55,5 +56,6 @@ cholesky_cotangent = define(
     results=_same,
     tangents={"factor": _cotangent_in_factor},
     transposes={"x": lambda ref, ct, factor: cholesky_tangent(ref, factor, ct)},
+    overwrites="x",
     specification=_cotangent_specification,
 )

@@ -12,10 +12,9 @@ from cholax.primitives.matvec import matvec
 from cholax.symbolic import Plan
 
 
-def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
-    values, factor, _ = operands
-    product = matvec(matrix_pattern(ref), tangent, results[0], transpose=False)
-    return -solve(ref, values, factor, product)
+def _shift(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
+    del operands
+    return -matvec(matrix_pattern(ref), tangent, results[0], transpose=False)
 
 
 def _specification(plan: Plan, values: Any, factor: Any, b: Any) -> Any:
@@ -32,7 +31,7 @@ solve = define(
         Operand("b", Kind.LINEAR, 2),
     ),
     results=lambda plan, values, factor, b: [(b, None)],
-    tangents={"values": _tangent},
+    shifts={"values": ("b", _shift)},
     transposes={"b": lambda ref, ct, values, factor: solve(ref, values, factor, ct)},
     specification=_specification,
 )

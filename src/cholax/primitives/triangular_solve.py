@@ -13,9 +13,9 @@ from cholax.primitives._define import Kind, Operand, define
 from cholax.symbolic import Plan
 
 
-def _tangent(ref: Any, tangent: Any, operands: Any, results: Any, *, transpose: bool) -> Any:
-    product = factor_matvec(ref, tangent, results[0], transpose=transpose)
-    return -triangular_solve(ref, operands[0], product, transpose=transpose)
+def _shift(ref: Any, tangent: Any, operands: Any, results: Any, *, transpose: bool) -> Any:
+    del operands
+    return -factor_matvec(ref, tangent, results[0], transpose=transpose)
 
 
 def _solve_specification(plan: Plan, factor: Any, b: Any, *, transpose: bool) -> Any:
@@ -44,7 +44,7 @@ triangular_solve = define(
     "triangular_solve",
     operands=(Operand("factor", Kind.SMOOTH, 1), Operand("b", Kind.LINEAR, 2)),
     results=lambda plan, factor, b, *, transpose: [(b, None)],
-    tangents={"factor": _tangent},
+    shifts={"factor": ("b", _shift)},
     transposes={
         "b": lambda ref, ct, factor, *, transpose: triangular_solve(
             ref, factor, ct, transpose=not transpose

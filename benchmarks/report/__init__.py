@@ -1,0 +1,1 @@
+"""Tables, bars and pictures made from a results file."""
