@@ -1,5 +1,5 @@
-// Large arrays on huge pages: the first write to each page costs a fault, and a factor of 500 MB has
-// 122 000 small pages, which take as long as a tenth of the factorisation.
+// Large arrays on huge pages: the first write to each page costs a fault, and a factor of 500 MB
+// has 122 000 small pages, which take as long as a tenth of the factorisation.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,8 @@ inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
 inline void prefer_huge_pages(void* data, std::size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   if (bytes < 4 * kHugePage) return;
-  const auto begin = (reinterpret_cast<std::uintptr_t>(data) + kHugePage - 1) / kHugePage * kHugePage;
+  const auto begin =
+      (reinterpret_cast<std::uintptr_t>(data) + kHugePage - 1) / kHugePage * kHugePage;
   const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes) / kHugePage * kHugePage;
   madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #else

@@ -19,9 +19,8 @@ class LoopBody {
  public:
   template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, LoopBody>>>
   LoopBody(F& f)  // NOLINT: implicit
-      : object_(&f), call_([](void* object, int i, int worker) {
-          (*static_cast<F*>(object))(i, worker);
-        }) {}
+      : object_(&f),
+        call_([](void* object, int i, int worker) { (*static_cast<F*>(object))(i, worker); }) {}
   void operator()(int i, int worker) const { call_(object_, i, worker); }
 
  private:

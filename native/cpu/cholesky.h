@@ -23,13 +23,12 @@ std::int32_t cholesky(const Plan& plan, const Work<T>& work, const T* values, T*
     for (Index k = plan.entry_ptr[node.s]; k < plan.entry_ptr[node.s + 1]; ++k)
       l[plan.entry_place[k]] = values[plan.entry[k]];
   };
-  const auto visit = [&](const Node& node, T* panel, T* update, const Crew& crew,
-                         Scratch<T>&) {
+  const auto visit = [&](const Node& node, T* panel, T* update, const Crew& crew, Scratch<T>&) {
     if (dense::factor_panel(crew, node.m, node.w, panel, node.m) >= 0) return false;
     dense::clear_upper(node.w, panel, node.m);
     const T* below = panel + node.w;
-    multiply_transposed(crew, node.r, node.r, node.w, below, node.m, below, node.m, update,
-                        node.r, Update::kAssignNegative, Part::kLower);
+    multiply_transposed(crew, node.r, node.r, node.w, below, node.m, below, node.m, update, node.r,
+                        Update::kAssignNegative, Part::kLower);
     return true;
   };
   const Index failed = traverse_up<T>(plan, work, l, begin, visit);

@@ -57,8 +57,8 @@ void cholesky_cotangent(const Plan& plan, const Work<T>& work, const T* l, const
                           Update::kSubtract);
       multiply(crew, r, nb, p, later + p, ld, lj + nb, ld, wj + nb + p, ld, Update::kSubtract);
       dense::solve_right(crew, m - c1, nb, lj, ld, wj + nb, ld);
-      transposed_multiply(crew, nb, nb, m - c1, wj + nb, ld, lj + nb, ld, wj, ld,
-                          Update::kSubtract, Part::kLower);
+      transposed_multiply(crew, nb, nb, m - c1, wj + nb, ld, lj + nb, ld, wj, ld, Update::kSubtract,
+                          Part::kLower);
       detail::cotangent_of_triangle(nb, lj, ld, wj, ld, middle);
       detail::scale_diagonal(nb, T(2), wj, ld);
     }

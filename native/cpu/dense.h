@@ -32,11 +32,11 @@ void sweep_rows(int m, int n, const T* l, Stride ldl, const T* reciprocal, const
     T* row = b + i;
     for (int t = 0; t < n; t += kTileColumns) {
       const int nr = std::min(kTileColumns, n - t);
-      const int j = forward ? t : n - t - nr;      // columns j .. j+nr now
-      const int solved = forward ? 0 : j + nr;     // first of the t columns solved before
+      const int j = forward ? t : n - t - nr;   // columns j .. j+nr now
+      const int solved = forward ? 0 : j + nr;  // first of the t columns solved before
       solve_tiles<T, kSweep>(shape.partial, shape.vectors, nr)(
           t, row + solved * ldb, ldb, forward ? l + j : l + solved + j * ldl, l + j + j * ldl, ldl,
-          reciprocal + j, f + i + j * ldf, ldf, row + j * ldb, ldb, shape.mask);
+          reciprocal + j, f + i + j * ldf, ldf, row + j * ldb, ldb, shape.lanes);
     }
   }
 }
@@ -65,7 +65,8 @@ template <class T>
 void solve_right_transposed(const Crew& crew, int m, int n, const T* l, Stride ldl, T* b,
                             Stride ldb) {
   if (m == 0 || n == 0) return;
-  if (n <= kSweepColumns) return detail::sweep<T, Sweep::kForward>(crew, m, n, l, ldl, b, ldb, b, ldb);
+  if (n <= kSweepColumns)
+    return detail::sweep<T, Sweep::kForward>(crew, m, n, l, ldl, b, ldb, b, ldb);
   const int h = detail::half(n);
   solve_right_transposed(crew, m, h, l, ldl, b, ldb);
   multiply_transposed(crew, m, n - h, h, b, ldb, l + h, ldl, b + h * ldb, ldb, Update::kSubtract);
@@ -76,7 +77,8 @@ void solve_right_transposed(const Crew& crew, int m, int n, const T* l, Stride l
 template <class T>
 void solve_right(const Crew& crew, int m, int n, const T* l, Stride ldl, T* b, Stride ldb) {
   if (m == 0 || n == 0) return;
-  if (n <= kSweepColumns) return detail::sweep<T, Sweep::kBackward>(crew, m, n, l, ldl, b, ldb, b, ldb);
+  if (n <= kSweepColumns)
+    return detail::sweep<T, Sweep::kBackward>(crew, m, n, l, ldl, b, ldb, b, ldb);
   const int h = detail::half(n);
   solve_right(crew, m, n - h, l + h + h * ldl, ldl, b + h * ldb, ldb);
   multiply(crew, m, h, n - h, b + h * ldb, ldb, l + h, ldl, b, ldb, Update::kSubtract);
@@ -85,8 +87,8 @@ void solve_right(const Crew& crew, int m, int n, const T* l, Stride ldl, T* b, S
 
 // B (m × n) := F L⁻¹ for n ≤ kSweepColumns
 template <class T>
-void solve_right_from(const Crew& crew, int m, int n, const T* l, Stride ldl, const T* f, Stride ldf,
-                      T* b, Stride ldb) {
+void solve_right_from(const Crew& crew, int m, int n, const T* l, Stride ldl, const T* f,
+                      Stride ldf, T* b, Stride ldb) {
   detail::sweep<T, Sweep::kBackward>(crew, m, n, l, ldl, f, ldf, b, ldb);
 }
 
@@ -137,7 +139,7 @@ int factor_columns(const Crew& crew, int m, int n, T* a, Stride ld) {
       const TileRows<T> shape(std::min(kTileRows<T>, n - i));
       solve_tiles<T, Sweep::kForward>(shape.partial, shape.vectors, nr)(
           j, a + i, ld, a + j, diagonal, ld, reciprocal + j, a + i + j * ld, ld, a + i + j * ld, ld,
-          shape.mask);
+          shape.lanes);
     }
   }
   solve_right_transposed(crew, m - n, n, a, ld, a + n, ld);

@@ -9,8 +9,8 @@ namespace cholax {
 
 struct Node {
   int s;
-  int first;    // first column
-  int w, r, m;  // own columns, rows below, all rows
+  int first;          // first column
+  int w, r, m;        // own columns, rows below, all rows
   Offset panel;       // offset of its panel in the factor vector
   const Index* rows;  // m row labels
 };

@@ -48,26 +48,32 @@ inline constexpr int kBlockRows = 8 * kTileRows<T>;
 
 namespace detail {
 
-// Tiles of `height` rows of op(A)[i0 .. i0+rows, p0 .. p0+depth), each contiguous, zero-padded.
+// op(A)[first .. first+count, p0 .. p0+depth) as columns of `height` rows, zero-padded.
+template <class T>
+void pack_tile(const Operand<T>& a, int first, int count, int p0, int depth, int height, T* out) {
+  int straight = 0, mixed = 0;  // columns read down A's columns, and one by one; the rest crosswise
+  if (a.form == Form::kNormal) straight = depth;
+  if (a.form == Form::kSymmetric) {
+    straight = std::clamp(first + 1 - p0, 0, depth);
+    mixed = std::clamp(first + count - 1 - p0, straight, depth) - straight;
+  }
+  const int crosswise = depth - straight - mixed;
+  pack_straight(count, height, straight, a.data + first + p0 * a.ld, a.ld, out);
+  out += Stride(height) * straight;
+  p0 += straight;
+  for (int p = 0; p < mixed; ++p)
+    for (int i = 0; i < height; ++i)
+      out[i + Stride(p) * height] = i < count ? a.at(first + i, p0 + p) : T(0);
+  out += Stride(height) * mixed;
+  p0 += mixed;
+  pack_crosswise(count, height, crosswise, a.data + p0 + first * a.ld, a.ld, out);
+}
+
+// op(A)[i0 .. i0+rows, p0 .. p0+depth) in tiles of `height` rows.
 template <class T>
 void pack_rows(const Operand<T>& a, int i0, int rows, int p0, int depth, int height, T* out) {
-  for (int t = 0; t < rows; t += height) {
-    const int count = std::min(height, rows - t);
-    const int first = i0 + t, last = first + count - 1;
-    const bool straight =
-        a.form == Form::kNormal || (a.form == Form::kSymmetric && first >= p0 + depth - 1);
-    const bool crosswise =
-        a.form == Form::kTransposed || (a.form == Form::kSymmetric && last <= p0);
-    if (straight)
-      pack_straight(count, height, depth, a.data + first + p0 * a.ld, a.ld, out);
-    else if (crosswise)
-      pack_crosswise(count, height, depth, a.data + p0 + first * a.ld, a.ld, out);
-    else
-      for (int p = 0; p < depth; ++p)
-        for (int i = 0; i < height; ++i)
-          out[i + Stride(p) * height] = i < count ? a.at(first + i, p0 + p) : T(0);
-    out += Stride(height) * depth;
-  }
+  for (int t = 0; t < rows; t += height, out += Stride(height) * depth)
+    pack_tile(a, i0 + t, std::min(height, rows - t), p0, depth, height, out);
 }
 
 template <class T>
@@ -90,9 +96,9 @@ void multiply_packed(int rows, int columns, int depth, const T* a, const T* b, T
       const int mr = std::min(height, rows - i);
       if (part == Part::kLower && row_offset + i + mr <= j) continue;
       const TileRows<T> shape(mr);
-      product_tiles<T, Access::kByColumn>(shape.partial, shape.vectors, nr)(
+      product_tiles<T, Access::kPacked>(shape.partial, shape.vectors, nr)(
           depth, a + Stride(i) * depth, height, b + Stride(j) * depth, kTileColumns,
-          c + i + j * ldc, ldc, update, shape.mask);
+          c + i + j * ldc, ldc, update, shape.lanes);
     }
   }
 }
@@ -119,8 +125,7 @@ void product_packed(const Crew& crew, int m, int n, int k, const Operand<T>& a,
         // From the bottom up: in a triangle those blocks are the longest.
         const int i0 = first_row + (blocks - 1 - block) * kBlockRows<T>;
         const int rows = std::min(kBlockRows<T>, m - i0);
-        const int wanted =
-            part == Part::kLower ? std::min(columns, i0 + rows - j0) : columns;
+        const int wanted = part == Part::kLower ? std::min(columns, i0 + rows - j0) : columns;
         T* left = PackBuffers<T>::mine().left.reserve(std::size_t(kBlockRows<T>) * kDepth);
         pack_rows(a, i0, rows, p0, depth, kTileRows<T>, left);
         multiply_packed(rows, wanted, depth, left, right, c + i0 + j0 * ldc, ldc, update, part,
@@ -143,7 +148,7 @@ void product_direct(int m, int n, int k, const T* a, Stride lda, const T* b, Str
       const int nr = std::min(kTileColumns, end - j);
       product_tiles<T, kAccess>(shape.partial, shape.vectors, nr)(
           k, a + i, lda, b + (kAccess == Access::kByColumn ? j : j * ldb), ldb, c + i + j * ldc,
-          ldc, update, shape.mask);
+          ldc, update, shape.lanes);
     }
   }
 }
@@ -165,13 +170,13 @@ void transposed_direct(int m, int n, int k, const T* a, Stride lda, const T* b, 
   for (int j = 0; j < n; j += 4)
     for (int i = part == Part::kLower ? j : 0; i < m; i += 4) {
       const int mr = std::min(4, m - i), nr = std::min(4, n - j);
-      dot_tiles<T>[mr - 1][nr - 1](k, a + i * lda, lda, b + j * ldb, ldb, c + i + j * ldc, ldc,
+      dot_tiles<T>[mr - 1][nr - 1](k, a + i* lda, lda, b + j* ldb, ldb, c + i + j* ldc, ldc,
                                    update);
     }
 }
 
-// C (m × n) op= A B, A symmetric, block column by block column: what lies below the diagonal is read
-// once for itself and once, while still in the cache, for its mirror image.
+// C (m × n) op= A B, A symmetric, block column by block column: what lies below the diagonal is
+// read once for itself and once, while still in the cache, for its mirror image.
 template <class T>
 void symmetric_direct(int m, int n, T* a, Stride lda, const T* b, Stride ldb, T* c, Stride ldc,
                       Update update) {
@@ -224,8 +229,8 @@ void transposed_multiply(const Crew& crew, int m, int n, int k, const T* a, Stri
 // C (m × n) op= A B, A symmetric m × m with its lower triangle given; parts of the upper one are
 // overwritten.
 template <class T>
-void symmetric_multiply(const Crew& crew, int m, int n, T* a, Stride lda, const T* b,
-                        Stride ldb, T* c, Stride ldc, Update update) {
+void symmetric_multiply(const Crew& crew, int m, int n, T* a, Stride lda, const T* b, Stride ldb,
+                        T* c, Stride ldc, Update update) {
   if (detail::worth_packing_symmetric(m, n))
     return detail::product_packed<T>(crew, m, n, m, {a, lda, Form::kSymmetric},
                                      {b, ldb, Form::kTransposed}, c, ldc, update, Part::kAll);

@@ -32,7 +32,9 @@ struct Simd<double> {
   static void store(double* p, V v, Mask m) { _mm512_mask_storeu_pd(p, m, v); }
   static V multiply_add(V a, V b, V c) { return _mm512_fmadd_pd(a, b, c); }
   static V subtract_multiply(V a, V b, V c) { return _mm512_fnmadd_pd(a, b, c); }  // c − a b
-  static double sum(V v) { return _mm512_reduce_add_pd(v); }
+  static double sum(V v) {
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+  }
 };
 
 template <>
@@ -49,7 +51,12 @@ struct Simd<float> {
   static void store(float* p, V v, Mask m) { _mm512_mask_storeu_ps(p, m, v); }
   static V multiply_add(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   static V subtract_multiply(V a, V b, V c) { return _mm512_fnmadd_ps(a, b, c); }
-  static float sum(V v) { return _mm512_reduce_add_ps(v); }
+  static float sum(V v) {
+    float half[8];
+    for (int i = 0; i < 8; ++i) half[i] = v[i] + v[i + 8];
+    return ((half[0] + half[4]) + (half[2] + half[6])) +
+           ((half[1] + half[5]) + (half[3] + half[7]));
+  }
 };
 
 #elif CHOLAX_TARGET_LEVEL == 256

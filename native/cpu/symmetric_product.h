@@ -9,8 +9,7 @@ void symmetric_product(const Plan& plan, const Work<T>& work, const T* l, const 
   const auto begin = [&](const Node& node, T* panel) {
     std::fill_n(panel, Stride(node.m) * node.w, T(0));
   };
-  const auto visit = [&](const Node& node, T* panel, T* update, const Crew& crew,
-                         Scratch<T>&) {
+  const auto visit = [&](const Node& node, T* panel, T* update, const Crew& crew, Scratch<T>&) {
     const Stride ld = node.m;
     const T* lp = l + node.panel;
     const T* xp = x + node.panel;

@@ -4,8 +4,8 @@
 
 namespace cholax::CHOLAX_TARGET {
 
-// Per block J with rows B below and M = W + Wᵀ: X_J = M_J L_J + M_BJᵀ L_B, X_B = M_BJ L_J + M_BB L_B;
-// B is the rest of the supernode's own columns (p of them) and the r rows below.
+// Per block J with rows B below and M = W + Wᵀ: X_J = M_J L_J + M_BJᵀ L_B, X_B = M_BJ L_J + M_BB
+// L_B; B is the rest of the supernode's own columns (p of them) and the r rows below.
 template <class T>
 void symmetric_product_transpose(const Plan& plan, const Work<T>& work, const T* l, const T* w,
                                  T* x) {

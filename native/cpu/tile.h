@@ -10,8 +10,9 @@ namespace cholax::CHOLAX_TARGET {
 // What a product does to C.
 enum class Update { kAdd, kSubtract, kAssign, kAssignNegative };
 
-// How element (p, j) of B is found: at b[j + p ld] (B stored transposed, or packed), or b[p + j ld].
-enum class Access { kByColumn, kByRow };
+// How element (p, j) of B is found: at b[j + p ld] (B stored transposed), or b[p + j ld]; kPacked:
+// like the first, A and B both copied into tiles, whose strides are known.
+enum class Access { kByColumn, kByRow, kPacked };
 
 template <class T, int MV, int NR>
 using Accumulators = typename Simd<T>::V[NR][MV];
@@ -26,28 +27,37 @@ template <class T, int MV, int NR, bool kMasked, Access kAccess>
   for (int j = 0; j < NR; ++j)
 #pragma GCC unroll 3
     for (int v = 0; v < MV; ++v) sum[j][v] = S::zero();
+  constexpr bool packed = kAccess == Access::kPacked;
+  if (packed) {
+    lda = kTileRows<T>;
+    ldb = kTileColumns;
+  }
   for (int p = 0; p < k; ++p) {
     typename S::V column[MV];
+    if (packed)  // A comes from the second-level cache
+#pragma GCC unroll 3
+      for (int v = 0; v < MV; ++v) __builtin_prefetch(a + 8 * lda + v * S::width);
 #pragma GCC unroll 3
     for (int v = 0; v < MV; ++v)
       column[v] =
           kMasked && v == MV - 1 ? S::load(a + v * S::width, mask) : S::load(a + v * S::width);
 #pragma GCC unroll 8
     for (int j = 0; j < NR; ++j) {
-      const auto entry = S::broadcast(kAccess == Access::kByColumn ? b[j] : b[j * ldb]);
+      const auto entry = S::broadcast(kAccess == Access::kByRow ? b[j * ldb] : b[j]);
 #pragma GCC unroll 3
       for (int v = 0; v < MV; ++v) sum[j][v] = S::multiply_add(column[v], entry, sum[j][v]);
     }
     a += lda;
-    b += kAccess == Access::kByColumn ? ldb : 1;
+    b += kAccess == Access::kByRow ? 1 : ldb;
   }
 }
 
-// C (rows × NR) op= A (rows × k) B (k × NR); `mask` names the rows of the last vector.
+// C (rows × NR) op= A (rows × k) B (k × NR); `lanes` rows in the last vector.
 template <class T, int MV, int NR, bool kMasked, Access kAccess>
 void product_tile(int k, const T* a, Stride lda, const T* b, Stride ldb, T* c, Stride ldc,
-                  Update update, typename Simd<T>::Mask mask) {
+                  Update update, int lanes) {
   using S = Simd<T>;
+  const auto mask = S::first(lanes);
   Accumulators<T, MV, NR> sum;
 #pragma GCC unroll 8
   for (int j = 0; j < NR; ++j)
@@ -81,13 +91,13 @@ enum class Sweep { kForward, kBackward };
 // NR × NR lower triangular at `d`, `reciprocal` the inverses of its diagonal. F may be C.
 template <class T, int MV, int NR, bool kMasked, Sweep kSweep>
 void solve_tile(int k, const T* x, Stride ldx, const T* b, const T* d, Stride ldl,
-                const T* reciprocal, const T* f, Stride ldf, T* c, Stride ldc,
-                typename Simd<T>::Mask mask) {
+                const T* reciprocal, const T* f, Stride ldf, T* c, Stride ldc, int lanes) {
   using S = Simd<T>;
+  const auto mask = S::first(lanes);
   constexpr bool forward = kSweep == Sweep::kForward;
   Accumulators<T, MV, NR> sum;
   accumulate<T, MV, NR, kMasked, forward ? Access::kByColumn : Access::kByRow>(k, x, ldx, b, ldl,
-                                                                              mask, sum);
+                                                                               mask, sum);
   const auto one = S::broadcast(T(1));
 #pragma GCC unroll 8
   for (int j = 0; j < NR; ++j)
@@ -108,8 +118,7 @@ void solve_tile(int k, const T* x, Stride ldx, const T* b, const T* d, Stride ld
       const int i = forward ? u : NR - 1 - u;
       const auto entry = S::broadcast(forward ? d[i + j * ldl] : d[j + i * ldl]);
 #pragma GCC unroll 3
-      for (int v = 0; v < MV; ++v)
-        sum[i][v] = S::subtract_multiply(sum[j][v], entry, sum[i][v]);
+      for (int v = 0; v < MV; ++v) sum[i][v] = S::subtract_multiply(sum[j][v], entry, sum[i][v]);
     }
   }
 #pragma GCC unroll 8
@@ -124,7 +133,8 @@ void solve_tile(int k, const T* x, Stride ldx, const T* b, const T* d, Stride ld
     }
 }
 
-// out[i] := sum of the lanes of v[i]: registers are added pairwise while their lanes are transposed.
+// out[i] := sum of the lanes of v[i]: registers are added pairwise while their lanes are
+// transposed.
 template <class T, int kCount>
 [[gnu::always_inline]] inline void lane_sums(const typename Simd<T>::V* v, T* out) {
   using S = Simd<T>;
@@ -175,14 +185,14 @@ void dot_tile(int k, const T* a, Stride lda, const T* b, Stride ldb, T* c, Strid
     }
 }
 
-// --- tiles by size --------------------------------------------------------------------------------
+// --- tiles by size
+// --------------------------------------------------------------------------------
 
 template <class T>
-using ProductTile = void(int, const T*, Stride, const T*, Stride, T*, Stride, Update,
-                         typename Simd<T>::Mask);
+using ProductTile = void(int, const T*, Stride, const T*, Stride, T*, Stride, Update, int);
 template <class T>
-using SolveTile = void(int, const T*, Stride, const T*, const T*, Stride, const T*, const T*, Stride,
-                       T*, Stride, typename Simd<T>::Mask);
+using SolveTile = void(int, const T*, Stride, const T*, const T*, Stride, const T*, const T*,
+                       Stride, T*, Stride, int);
 template <class T>
 using DotTile = void(int, const T*, Stride, const T*, Stride, T*, Stride, Update);
 
@@ -245,16 +255,16 @@ inline constexpr DotTile<T>* dot_tiles[4][4] = {
     {dot_tile<T, 3, 1>, dot_tile<T, 3, 2>, dot_tile<T, 3, 3>, dot_tile<T, 3, 4>},
     {dot_tile<T, 4, 1>, dot_tile<T, 4, 2>, dot_tile<T, 4, 3>, dot_tile<T, 4, 4>}};
 
-// Rows of a tile as vectors, with the mask of the last one.
+// Rows of a tile as vectors, with the number of lanes used in the last one.
 template <class T>
 struct TileRows {
   explicit TileRows(int rows)
       : vectors((rows + Simd<T>::width - 1) / Simd<T>::width),
         partial(rows % Simd<T>::width != 0),
-        mask(Simd<T>::first(rows - (vectors - 1) * Simd<T>::width)) {}
+        lanes(rows - (vectors - 1) * Simd<T>::width) {}
   int vectors;
   bool partial;
-  typename Simd<T>::Mask mask;
+  int lanes;
 };
 
 }  // namespace cholax::CHOLAX_TARGET

@@ -1,4 +1,5 @@
-// Transposition of blocks in registers, and the copies built on it: mirroring a triangle and packing.
+// Transposition of blocks in registers, and the copies built on it: mirroring a triangle and
+// packing.
 #pragma once
 #include <algorithm>
 #include <utility>
@@ -24,8 +25,7 @@ template <class V, int kStep, bool kHigh, int... kLane>
 }
 
 template <class T, int kStep = Simd<T>::width / 2>
-[[gnu::always_inline]] inline void transpose_registers(
-    typename Simd<T>::V (&row)[Simd<T>::width]) {
+[[gnu::always_inline]] inline void transpose_registers(typename Simd<T>::V (&row)[Simd<T>::width]) {
   constexpr int width = Simd<T>::width;
   using V = typename Simd<T>::V;
   using Lanes = std::make_integer_sequence<int, width>;
@@ -93,7 +93,8 @@ void transpose_square(int n, T* a, Stride ld) {
     for (int i = j + 1; i < n; ++i) std::swap(a[i + j * ld], a[j + i * ld]);
 }
 
-// out(i, p) := in(i, p) for `rows` of `height` rows, the rest zero; columns of out are `height` long.
+// out(i, p) := in(i, p) for `rows` of `height` rows, the rest zero; columns of out are `height`
+// long.
 template <class T>
 void pack_straight(int rows, int height, int depth, const T* in, Stride ld, T* out) {
   using S = Simd<T>;

@@ -34,8 +34,7 @@ void for_each_member(const Call& call, double member_work, Member&& member) {
     return team.parallel_for(static_cast<int>(call.batch), 0, [&](int b, int worker) {
       member(Work<T>{&session, worker, false}, b);
     });
-  for (std::int64_t b = 0; b < call.batch; ++b)
-    member(Work<T>{&session, 0, team.size() > 1}, b);
+  for (std::int64_t b = 0; b < call.batch; ++b) member(Work<T>{&session, 0, team.size() > 1}, b);
 }
 
 inline std::string bad_pivot_message(std::int32_t status, std::int64_t batch, std::int64_t member) {
@@ -101,7 +100,8 @@ struct SelectedInverseKernel {
   template <class T>
   static xf::Error run(const PlanPointer& plan, const Call& call) {
     for_each_member<T>(call, 2 * plan->cost, [&](const Work<T>& work, std::int64_t b) {
-      cholax::kernels<T>().selected_inverse(*plan, work, call.operand<T>(0, b), call.result<T>(0, b));
+      cholax::kernels<T>().selected_inverse(*plan, work, call.operand<T>(0, b),
+                                            call.result<T>(0, b));
     });
     return xf::Error::Success();
   }
@@ -132,17 +132,18 @@ void solve_block(const Plan& plan, const Call& call, RowOf&& row_of, Solve&& sol
   calls.batch = together ? 1 : call.batch;
   for_each_member<T>(calls, 2.0 * double(plan.size) * double(k * width),
                      [&](const Work<T>& work, std::int64_t start) {
-    Buffer<T> block(static_cast<std::size_t>(plan.n) * k * width);
-    for (Index i = 0; i < plan.n; ++i)
-      for (std::int64_t b = 0; b < width; ++b)
-        std::copy_n(call.operand<T>(1, start + b) + row_of(i) * k, k,
-                    block.data() + (i * width + b) * k);
-    solve(work, static_cast<int>(k * width), call.operand<T>(0, start), block.data());
-    for (Index i = 0; i < plan.n; ++i)
-      for (std::int64_t b = 0; b < width; ++b)
-        std::copy_n(block.data() + (i * width + b) * k, k,
-                    call.result<T>(0, start + b) + row_of(i) * k);
-  });
+                       Buffer<T> block(static_cast<std::size_t>(plan.n) * k * width);
+                       for (Index i = 0; i < plan.n; ++i)
+                         for (std::int64_t b = 0; b < width; ++b)
+                           std::copy_n(call.operand<T>(1, start + b) + row_of(i) * k, k,
+                                       block.data() + (i * width + b) * k);
+                       solve(work, static_cast<int>(k * width), call.operand<T>(0, start),
+                             block.data());
+                       for (Index i = 0; i < plan.n; ++i)
+                         for (std::int64_t b = 0; b < width; ++b)
+                           std::copy_n(block.data() + (i * width + b) * k, k,
+                                       call.result<T>(0, start + b) + row_of(i) * k);
+                     });
 }
 
 // (L, b) -> L⁻¹ b, or L⁻ᵀ b with the flag; b in permuted labels.
@@ -151,7 +152,8 @@ struct TriangularSolveKernel {
   static constexpr Signature signature{{1, 2}, 2, {2}, 1};
   template <class T>
   static xf::Error run(const PlanPointer& plan, const Call& call) {
-    const auto sweep = call.flag ? cholax::kernels<T>().solve_lower_transposed : cholax::kernels<T>().solve_lower;
+    const auto sweep =
+        call.flag ? cholax::kernels<T>().solve_lower_transposed : cholax::kernels<T>().solve_lower;
     solve_block<T>(
         *plan, call, [](Index i) { return std::int64_t(i); },
         [&](const Work<T>& work, int k, const T* l, T* x) { sweep(*plan, work, l, k, x); });
@@ -182,11 +184,10 @@ struct FactorMatvecKernel {
   template <class T>
   static xf::Error run(const PlanPointer& plan, const Call& call) {
     const int k = static_cast<int>(call.in[1].last);
-    const auto multiply =
-        call.flag ? cholax::kernels<T>().multiply_lower_transposed : cholax::kernels<T>().multiply_lower;
+    const auto multiply = call.flag ? cholax::kernels<T>().multiply_lower_transposed
+                                    : cholax::kernels<T>().multiply_lower;
     for_each_member<T>(call, double(plan->size) * k, [&](const Work<T>& work, std::int64_t b) {
-      multiply(*plan, work, call.operand<T>(0, b), k, call.operand<T>(1, b),
-               call.result<T>(0, b));
+      multiply(*plan, work, call.operand<T>(0, b), k, call.operand<T>(1, b), call.result<T>(0, b));
     });
     return xf::Error::Success();
   }
@@ -200,8 +201,8 @@ struct FactorOuterKernel {
   static xf::Error run(const PlanPointer& plan, const Call& call) {
     const int k = static_cast<int>(call.in[0].last);
     for_each_member<T>(call, double(plan->size) * k, [&](const Work<T>& work, std::int64_t b) {
-      cholax::kernels<T>().outer_on_factor(*plan, work, k, call.operand<T>(0, b), call.operand<T>(1, b),
-                                   call.result<T>(0, b));
+      cholax::kernels<T>().outer_on_factor(*plan, work, k, call.operand<T>(0, b),
+                                           call.operand<T>(1, b), call.result<T>(0, b));
     });
     return xf::Error::Success();
   }

@@ -5,7 +5,7 @@
 namespace cholax {
 namespace {
 
-constexpr double kPieces = 48;      // subtrees cost at most this part of the whole
+constexpr double kPieces = 48;  // subtrees cost at most this part of the whole
 
 // Peaks of the two stacks over all tasks.
 void measure_stacks(const Tree& tree, Division& division) {
@@ -41,7 +41,7 @@ std::vector<Index> cut(const Tree& tree, const std::vector<double>& cost, double
   const Index num = static_cast<Index>(tree.schedule.size());
   std::vector<Index> place(num), task_of(num);
   for (Index i = 0; i < num; ++i) place[tree.schedule[i]] = i;
-  double joined = grain;   // cost of the cheap subtrees in the task that is open
+  double joined = grain;    // cost of the cheap subtrees in the task that is open
   Index joined_under = -1;  // their common parent
   for (Index i = 0; i < num;) {
     Index top = tree.schedule[i];

@@ -40,12 +40,12 @@ struct Plan {
   Offset size = 0;                    // panel_ptr.back(): length of the factor vector
   Offset nnz_factor = 0;              // exact nnz(L), no amalgamation zeros, no padding
   double flops = 0;                   // sum of squared exact column counts of L
-  // A's entries by supernode: for t in entry_ptr[s] .. entry_ptr[s+1]-1, entry[t] of A's values goes
-  // to place entry_place[t] of the factor vector.
+  // A's entries by supernode: for t in entry_ptr[s] .. entry_ptr[s+1]-1, entry[t] of A's values
+  // goes to place entry_place[t] of the factor vector.
   std::vector<Index> entry_ptr;  // num_supernodes + 1
   std::vector<Index> entry, entry_place;
-  // Parity of the distance from the root: the update matrices (r x r) of even and of odd levels live
-  // on two stacks, so that a supernode can fill its own while its children's are still there.
+  // Parity of the distance from the root: the update matrices (r x r) of even and of odd levels
+  // live on two stacks, so that a supernode can fill its own while its children's are still there.
   std::vector<unsigned char> level;
   Division whole, parts;  // the tree as one task and as many
   double cost = 0;        // multiply-adds of a factorisation, roughly

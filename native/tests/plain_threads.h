@@ -9,8 +9,7 @@
 namespace cholax::testing {
 
 inline ThreadSource plain_threads(int threads) {
-  return {threads,
-          [](void*, std::function<void()> work) { std::thread(std::move(work)).detach(); },
+  return {threads, [](void*, std::function<void()> work) { std::thread(std::move(work)).detach(); },
           nullptr};
 }
 

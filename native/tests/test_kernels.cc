@@ -43,8 +43,7 @@ template <class T>
 class Poisoned {
  public:
   explicit Poisoned(const Plan& plan, int columns = 0)
-      : team_(plain_threads(manner.threads), 0),
-        session_(manner.threads > 1 ? &team_ : nullptr) {
+      : team_(plain_threads(manner.threads), 0), session_(manner.threads > 1 ? &team_ : nullptr) {
     const std::size_t work = square(std::max(plan.max_front, columns) + 64);
     for (int t = 0; t < manner.threads; ++t) {
       Scratch<T>& scratch = session_.scratch(t);
@@ -192,7 +191,8 @@ void test_first_of_two_bad_pivots() {
   p.values[a.ptr[20]] = std::numeric_limits<double>::infinity();
   std::vector<T> l(p.plan->size);
   Poisoned<T> session(*p.plan);
-  CHECK(table<T>().cholesky(*p.plan, session, as<T>(p.values).data(), l.data()) == p.plan->perm[20] + 1);
+  CHECK(table<T>().cholesky(*p.plan, session, as<T>(p.values).data(), l.data()) ==
+        p.plan->perm[20] + 1);
 }
 
 template <class T>
@@ -219,12 +219,13 @@ void test_open(const Lower& a) {
   std::vector<T> out(plan->size);
   Poisoned<T> session(*plan);
   const char* reason = "closed under fill";
-  CHECK_THROWS(table<T>().cholesky(*plan, session, panels.data(), out.data()), std::invalid_argument, reason);
-  CHECK_THROWS(table<T>().selected_inverse(*plan, session, panels.data(), out.data()), std::invalid_argument,
-               reason);
-  for (BinaryKernel<T>* kernel : {table<T>().cholesky_tangent, table<T>().cholesky_cotangent,
-                                  table<T>().symmetric_product,
-                                  table<T>().symmetric_product_transpose})
+  CHECK_THROWS(table<T>().cholesky(*plan, session, panels.data(), out.data()),
+               std::invalid_argument, reason);
+  CHECK_THROWS(table<T>().selected_inverse(*plan, session, panels.data(), out.data()),
+               std::invalid_argument, reason);
+  for (BinaryKernel<T>* kernel :
+       {table<T>().cholesky_tangent, table<T>().cholesky_cotangent, table<T>().symmetric_product,
+        table<T>().symmetric_product_transpose})
     CHECK_THROWS(apply(kernel, *plan, panels, Values(plan->size)), std::invalid_argument, reason);
 }
 
@@ -265,7 +266,8 @@ std::vector<Problem> problems(const Lower& a) {
   for (const Index* perm : {static_cast<const Index*>(nullptr), random.data(), reduced.data()})
     for (const bool to_postorder : {false, true})
       for (const bool supernodal : {false, true})
-        out.emplace_back(a, analyse(a.n, ptr, row, perm, {to_postorder, supernodal, {}, kTaskCost}));
+        out.emplace_back(a,
+                         analyse(a.n, ptr, row, perm, {to_postorder, supernodal, {}, kTaskCost}));
   const Lower l = exact_pattern(*analyse(a.n, ptr, row, nullptr, {false, false, {}}));
   out.emplace_back(l, plan_from_factor(l.n, l.ptr.data(), l.row.data()));
   return out;
@@ -285,9 +287,9 @@ void test_case(const Case& c) {
 // in several blocks.
 void test_large_fronts() {
   check::where = "large fronts";
-  const Lower a =
-      make_lower(450, [](Index i, Index j) { return i >= 300 || i / 150 == j / 150; });
-  const Problem p(a, analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {true, true, {}, kTaskCost}));
+  const Lower a = make_lower(450, [](Index i, Index j) { return i >= 300 || i / 150 == j / 150; });
+  const Problem p(a,
+                  analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {true, true, {}, kTaskCost}));
   in_every_manner([&](auto zero) {
     test_factor<decltype(zero)>(p);
     test_derivatives<decltype(zero)>(p);

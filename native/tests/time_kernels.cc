@@ -1,7 +1,7 @@
 // Times of the numeric kernels on a matrix from a file, without Python or XLA:
 //   time_kernels MATRIX [PERMUTATION] [THREADS]
-// MATRIX holds int64 n, int64 nnz, int64 indptr[n+1], int32 indices[nnz], float64 values[nnz] of the
-// lower triangle; PERMUTATION int32[n] (AMD where it is "-" or missing).
+// MATRIX holds int64 n, int64 nnz, int64 indptr[n+1], int32 indices[nnz], float64 values[nnz] of
+// the lower triangle; PERMUTATION int32[n] (AMD where it is "-" or missing).
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -40,7 +40,8 @@ std::size_t least_runs = 5;
 template <class F>
 double milliseconds(F&& f) {
   std::vector<double> times;
-  for (double total = 0; times.size() < least_runs || (total < 0.06 * double(least_runs) && times.size() < 200);) {
+  for (double total = 0;
+       times.size() < least_runs || (total < 0.06 * double(least_runs) && times.size() < 200);) {
     const double start = now();
     f();
     times.push_back(now() - start);
@@ -93,12 +94,14 @@ int main(int argc, char** argv) {
                 &options.relax.zeros[2], &options.relax.zeros[3]);
   const auto plan = analyse(n, ptr.data(), row.data(), perm.data(), options);
   const int threads = argc > 3 ? std::atoi(argv[3]) : 1;
-  alone = threads == 1;
-  const Timer time{*plan, {threads, [](void*, std::function<void()> f) { std::thread(f).detach(); }, nullptr}};
+  alone = false;
+  const Timer time{
+      *plan, {threads, [](void*, std::function<void()> f) { std::thread(f).detach(); }, nullptr}};
   const auto& k = kernels<double>();
   std::vector<double> l(plan->size), x(plan->size), y(plan->size), b(32 * std::size_t(n), 1.0);
   std::int32_t status = -1;
-  const double factor = time([&](auto w) { status = k.cholesky(*plan, w, values.data(), l.data()); });
+  const double factor =
+      time([&](auto w) { status = k.cholesky(*plan, w, values.data(), l.data()); });
   if (std::getenv("ONLY_FACTOR") != nullptr) {
     std::printf("%s %.3f ms, %.1f GF/s, %d supernodes, stored %.2f nnz(L)\n", argv[1], factor,
                 plan->flops / factor * 1e-6, plan->num_supernodes,
@@ -113,9 +116,12 @@ int main(int argc, char** argv) {
   }
   double norm = 0;
   for (Index c = 0; c < n; ++c) norm += x[plan->value_position[ptr[c]]];
-  const double c = time([&](auto w) { k.cholesky_tangent(*plan, w, l.data(), x.data(), y.data()); });
-  const double ct = time([&](auto w) { k.cholesky_cotangent(*plan, w, l.data(), x.data(), y.data()); });
-  const double s = time([&](auto w) { k.symmetric_product(*plan, w, l.data(), x.data(), y.data()); });
+  const double c =
+      time([&](auto w) { k.cholesky_tangent(*plan, w, l.data(), x.data(), y.data()); });
+  const double ct =
+      time([&](auto w) { k.cholesky_cotangent(*plan, w, l.data(), x.data(), y.data()); });
+  const double s =
+      time([&](auto w) { k.symmetric_product(*plan, w, l.data(), x.data(), y.data()); });
   const double t =
       time([&](auto w) { k.symmetric_product_transpose(*plan, w, l.data(), x.data(), y.data()); });
   const auto solve = [&](int columns) {

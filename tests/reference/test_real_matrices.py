@@ -64,7 +64,11 @@ def nine_point_grid(m):
 
 def read(folder, name):
     path = folder / f"{name}.mtx.gz"
-    return nine_point_grid(30) if not path.exists() else sp.csc_array(scipy.io.mmread(path, spmatrix=False))
+    return (
+        nine_point_grid(30)
+        if not path.exists()
+        else sp.csc_array(scipy.io.mmread(path, spmatrix=False))
+    )
 
 
 def check_positive_definite(Q, logdet, sensitivity, condition, arrays):
