@@ -1,6 +1,7 @@
 """`Problem`: a symmetric positive definite matrix with a name, and what is known about it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,6 +44,15 @@ class Problem:
         counts = np.bincount(columns[kept], minlength=self.n)
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         return indptr, A.indices[kept].astype(np.int32), kept
+
+    def write_lower(self, path: Path) -> None:
+        """The lower triangle for native/tests/time_kernels.cc: n, nnz, indptr, indices, values."""
+        indptr, indices, kept = self.triangle(upper=False)
+        with path.open("wb") as file:
+            np.array([self.n, indices.size], np.int64).tofile(file)
+            indptr.astype(np.int64).tofile(file)
+            indices.tofile(file)
+            self.matrix.data[kept].tofile(file)
 
 
 def canonical(matrix: sp.sparray) -> sp.csc_array:

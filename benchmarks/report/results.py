@@ -16,9 +16,16 @@ class Results:
         self.threads = sorted({run["threads"] for run in self.runs})
 
     @classmethod
-    def read(cls, path: Path) -> "Results":
-        """From a JSON file."""
-        return cls(json.loads(path.read_text()))
+    def read(cls, *paths: Path) -> "Results":
+        """From JSON files of one machine.
+
+        Engines are compared within one run only, so a problem may be in several files at different
+        thread counts, not at the same one.
+        """
+        first, *others = [json.loads(path.read_text()) for path in paths]
+        for other in others:
+            _add(first, other)
+        return cls(first)
 
     def names(self, *groups: str) -> list[str]:
         """Problems of some groups, of all when none is given, in the order of measurement."""
@@ -62,6 +69,19 @@ class Results:
     def size(self, problem: str) -> dict[str, Any]:
         """n, nnz, group, members."""
         return self.data["problems"][problem]
+
+
+def _add(data: dict[str, Any], other: dict[str, Any]) -> None:
+    held, new = (
+        {(run["problem"], run["threads"]) for run in found["runs"]} for found in (data, other)
+    )
+    if held & new:
+        problem, threads = min(held & new)
+        raise ValueError(f"two files hold {problem} at {threads} threads; give one of them.")
+    for part in ("versions", "problems", "ceilings", "ceilings_after"):
+        data.setdefault(part, {}).update(other.get(part, {}))
+    for part in ("runs", "skipped", "failures"):
+        data[part] += other[part]
 
 
 def seconds(run: dict[str, Any], operation: str) -> float | None:

@@ -92,6 +92,18 @@ inline int columns_in_panel(const Plan& plan, int c, const Node& parent) {
   return static_cast<int>(std::lower_bound(place, place + below_count(plan, c), parent.w) - place);
 }
 
+// move(first, last) for all columns of an update matrix of order r from `first` on, a strip of them
+// at a time where threads can share the work.
+template <class Move>
+inline void in_strips(const Crew& crew, int r, int first, int last, Move&& move) {
+  constexpr int kStrip = 64, kShared = 256;
+  if (crew.team == nullptr || r < kShared) return move(first, last);
+  crew.parallel_for((last - first + kStrip - 1) / kStrip, [&](int strip, int) {
+    const int begin = first + strip * kStrip;
+    move(begin, std::min(begin + kStrip, last));
+  });
+}
+
 // Adds columns first .. last − 1 of child c's update matrix into its parent's front.
 template <class T>
 void extend_add(const Plan& plan, int c, const T* child, int first, int last, const Node& parent,
@@ -111,19 +123,21 @@ void extend_add(const Plan& plan, int c, const T* child, int first, int last, co
   }
 }
 
-// Reads child c's update matrix (lower triangle) out of its parent's panel and update matrix.
+// Reads columns first .. last − 1 of child c's update matrix (lower triangle) out of its parent's
+// front.
 template <class T>
-void read_from_parent(const Plan& plan, int c, T* child, const Node& parent, const T* panel,
-                      const T* update) {
+void read_from_parent(const Plan& plan, int c, T* child, int first, int last, const Node& parent,
+                      const T* panel, const T* update) {
   const int rc = below_count(plan, c);
   const Index* place = plan.relative.data() + plan.below_ptr[c];
   if (Runs{place, rc}.long_enough()) {
-    for_each_run(plan, c, 0, rc, parent, panel, update, [&](int j, int i, int e, const T* from) {
-      copy_run(e - i, from, child + Stride(j) * rc + i);
-    });
+    for_each_run(plan, c, first, last, parent, panel, update,
+                 [&](int j, int i, int e, const T* from) {
+                   copy_run(e - i, from, child + Stride(j) * rc + i);
+                 });
     return;
   }
-  for (int j = 0; j < rc; ++j) {
+  for (int j = first; j < last; ++j) {
     T* to = child + Stride(j) * rc;
     const T* from = front_column(parent, place[j], panel, update);
     for (int i = j; i < rc; ++i) to[i] = from[place[i]];
@@ -161,6 +175,23 @@ struct Tasks {
   std::vector<Buffer<T>> passing;
 };
 
+// use(child, its update matrix) for the children of s, last first; `top` is the top of the stack
+// they are on. Returns its top below them.
+template <class T, class Use>
+T* for_each_child(Tasks<T>& tasks, Index s, T* top, Use&& use) {
+  const Plan& plan = tasks.plan;
+  for (int k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
+    const int c = plan.child[k];
+    if (tasks.division.passes(c)) {
+      use(c, tasks.passing[tasks.division.passage[c]].data());
+    } else {
+      top -= square(below_count(plan, c));
+      use(c, top);
+    }
+  }
+  return top;
+}
+
 // Up one task. Returns false when visit did; `position` is then that of the supernode.
 template <class T, class Begin, class Visit>
 bool task_up(Tasks<T>& tasks, int task, int worker, T* out, Index& position, Begin&& begin,
@@ -179,25 +210,20 @@ bool task_up(Tasks<T>& tasks, int task, int worker, T* out, Index& position, Beg
     T*& own = top[plan.level[s]];
     T*& below = top[1 - plan.level[s]];
     T* update = passes ? tasks.passing[division.passage[s]].reserve(square(node.r)) : own;
-    begin(node, panel);
-    const auto child_matrix = [&](int c, const T* on_stack) {
-      return division.passes(c) ? tasks.passing[division.passage[c]].data() : on_stack;
+    const auto add = [&](int c, const T* child, int first, int last) {
+      in_strips(crew, below_count(plan, c), first, last, [&](int from, int to) {
+        extend_add(plan, c, child, from, to, node, panel, update);
+      });
     };
-    const T* child = below;
-    for (int k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
-      const int c = plan.child[k];
-      if (!division.passes(c)) child -= square(below_count(plan, c));
-      extend_add(plan, c, child_matrix(c, child), 0, columns_in_panel(plan, c, node), node, panel,
-                 update);
-    }
+    begin(node, panel);
+    for_each_child(tasks, s, below, [&](int c, const T* child) {
+      add(c, child, 0, columns_in_panel(plan, c, node));
+    });
     if (!visit(node, panel, update, crew, scratch)) return false;
-    for (int k = plan.child_ptr[s + 1] - 1; k >= plan.child_ptr[s]; --k) {
-      const int c = plan.child[k], rc = below_count(plan, c);
-      if (!division.passes(c)) below -= square(rc);
-      extend_add(plan, c, child_matrix(c, below), columns_in_panel(plan, c, node), rc, node, panel,
-                 update);
+    below = for_each_child(tasks, s, below, [&](int c, const T* child) {
+      add(c, child, columns_in_panel(plan, c, node), below_count(plan, c));
       if (division.passes(c)) tasks.passing[division.passage[c]].release();
-    }
+    });
     if (!passes) own += square(node.r);
   }
   return true;
@@ -226,13 +252,16 @@ void task_down(Tasks<T>& tasks, int task, int worker, const T* source, Visit&& v
     visit(node, update, crew, scratch);
     for (int k = plan.child_ptr[s]; k < plan.child_ptr[s + 1]; ++k) {
       const int c = plan.child[k];
-      const Stride size = square(below_count(plan, c));
-      T* to = below;
+      const int rc = below_count(plan, c);
+      const Stride size = square(rc);
+      T* child = below;
       if (division.passes(c))
-        to = tasks.passing[division.passage[c]].reserve(size);
+        child = tasks.passing[division.passage[c]].reserve(size);
       else
         below += size;
-      read_from_parent(plan, c, to, node, source + node.panel, update);
+      in_strips(crew, rc, 0, rc, [&](int from, int to) {
+        read_from_parent(plan, c, child, from, to, node, source + node.panel, update);
+      });
     }
     finish(node);
     if (passes) tasks.passing[division.passage[s]].release();

@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace cholax::ffi {
 
@@ -25,18 +26,26 @@ std::vector<T> read_vector(const xf::Dictionary& attributes, std::string_view na
   return std::vector<T>(span.begin(), span.end());
 }
 
-std::shared_ptr<const Structure> read_plan(const xf::Dictionary& d) {
+std::shared_ptr<const Plan> rebuilt_plan(const xf::Dictionary& d) {
   const auto indptr = read_vector<std::int32_t>(d, "indptr");
   const auto indices = read_vector<std::int32_t>(d, "indices");
   const Index n = static_cast<Index>(indptr.size()) - 1;
-  if (read<bool>(d, "is_factor"))
-    return std::make_shared<Structure>(plan_from_factor(n, indptr.data(), indices.data()));
+  if (read<bool>(d, "is_factor")) return plan_from_factor(n, indptr.data(), indices.data());
   const auto perm = read_vector<std::int32_t>(d, "perm");
   AnalyseOptions options;
   options.postorder = read<bool>(d, "postorder");
   options.supernodal = read<bool>(d, "supernodal");
-  return std::make_shared<Structure>(
-      analyse(n, indptr.data(), indices.data(), perm.data(), options));
+  return analyse(n, indptr.data(), indices.data(), perm.data(), options);
+}
+
+// The program's arrays have the sizes of the plan it was exported with.
+std::shared_ptr<const Structure> read_plan(const xf::Dictionary& d) {
+  auto plan = rebuilt_plan(d);
+  if (plan->size != read<std::int64_t>(d, "factor_size"))
+    throw std::invalid_argument(
+        "cholax: this program was exported by a version of cholax that lays out factors "
+        "differently; export it again with this version.");
+  return std::make_shared<Structure>(std::move(plan));
 }
 
 EntryMap read_entry_map(const xf::Dictionary& d) {

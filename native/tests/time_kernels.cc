@@ -94,7 +94,7 @@ int main(int argc, char** argv) {
                 &options.relax.zeros[2], &options.relax.zeros[3]);
   const auto plan = analyse(n, ptr.data(), row.data(), perm.data(), options);
   const int threads = argc > 3 ? std::atoi(argv[3]) : 1;
-  alone = false;
+  alone = threads == 1;
   const Timer time{
       *plan, {threads, [](void*, std::function<void()> f) { std::thread(f).detach(); }, nullptr}};
   const auto& k = kernels<double>();

@@ -89,6 +89,22 @@ def test_exported_program_carries_its_pattern_into_a_fresh_process(tmp_path):
     assert_close(got, gradient(VALUES[0], B[0]), GRADIENT)
 
 
+def test_exported_program_of_another_factor_layout_is_refused(tmp_path, monkeypatch):
+    attributes = cx.Plan.portable_attributes
+
+    def of_another_version(plan):
+        return {**attributes(plan), "factor_size": plan.size + 1}
+
+    monkeypatch.setattr(cx.Plan, "portable_attributes", of_another_version)
+    jax.clear_caches()
+    (tmp_path / "value.bin").write_bytes(exported(f, *like(VALUES[0], B[0])).serialize())
+    np.savez(tmp_path / "arguments.npz", **{"0": VALUES[0], "1": B[0]})
+    command = [sys.executable, "-c", FRESH_PROCESS, str(tmp_path), "value"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode != 0
+    assert "export it again" in result.stderr
+
+
 def test_exported_program_with_traced_indices_runs_in_a_fresh_process(tmp_path):
     indices, indptr = PROBLEM.pattern.indices, PROBLEM.pattern.indptr
     size = cx.analyse(PROBLEM.pattern, "natural").nnz_factor

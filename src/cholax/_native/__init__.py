@@ -98,10 +98,11 @@ def set_num_threads(limit: int | None) -> None:
 
     Example:
         >>> import cholax as cx
+        >>> before = cx.num_threads()
         >>> cx.set_num_threads(1)
         >>> cx.num_threads()
         1
-        >>> cx.set_num_threads(None)
+        >>> cx.set_num_threads(before)
     """
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ArgumentError(
@@ -111,5 +112,14 @@ def set_num_threads(limit: int | None) -> None:
 
 
 def num_threads() -> int | None:
-    """The limit on threads per kernel call, None where there is none (see `set_num_threads`)."""
+    """The limit on threads per kernel call, None where there is none (see `set_num_threads`).
+
+    Example:
+        >>> import cholax as cx
+        >>> before = cx.num_threads()
+        >>> cx.set_num_threads(2)
+        >>> cx.num_threads()
+        2
+        >>> cx.set_num_threads(before)
+    """
     return lib().thread_limit() or None

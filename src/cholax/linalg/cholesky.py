@@ -29,7 +29,8 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
 
     Args:
         A: a symmetric `SparseMatrix`, float32 or float64.
-        ordering: `"auto"`, `"amd"`, `"nested_dissection"`, `"rcm"`, `"natural"`, a permutation
+        ordering: `"auto"`, `"amd"`, `"minimum_fill"`, `"nested_dissection"`, `"rcm"`,
+            `"natural"`, a permutation
             (`perm[i]` is the row of A at place i), or a `Plan` from `cx.analyse`.
         throw: raise when A is not positive definite, instead of giving NaN results: a
             `NotPositiveDefiniteError` eagerly, JAX's run-time error inside `jit`.

@@ -17,7 +17,7 @@ from cholax.patterns import Pattern
 
 # Part of every digest: raise it when panels, amalgamation parameters or postorder change, so that
 # programs compiled for one layout never meet plans of another.
-LAYOUT_VERSION = b"cholax-plan-1"
+LAYOUT_VERSION = b"cholax-plan-2"
 
 
 @final
@@ -120,6 +120,7 @@ class Plan:
             "kind": "plan",
             "indptr": self.pattern.indptr,
             "indices": self.pattern.indices,
+            "factor_size": self.size,
             **self._attributes,
         }
 
