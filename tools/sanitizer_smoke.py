@@ -27,7 +27,7 @@ def laplacian(m: int, dtype: str) -> sp.csc_array:
 
 
 def factor(m: int, dtype: str) -> None:
-    """Factor, solve, sample and differentiate twice; large m reaches the BLAS branches."""
+    """Factor, solve, sample and differentiate twice; large m reaches packed products."""
     Q = laplacian(m, dtype)
     A = cx.from_scipy(Q, symmetric=True)
     F = cx.cholesky(A)

@@ -24,7 +24,6 @@ Schedule postorder_schedule(const std::vector<Index>& parent, const std::vector<
       peak[p] = std::max(peak[p], held + peak[*c]);
       held += square(*c);
     }
-    if (parent[p] == -1) out.stack_size = std::max(out.stack_size, peak[p]);
   }
   out.order = postorder(parent, out.children);
   return out;

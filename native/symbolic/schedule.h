@@ -9,7 +9,6 @@ namespace cholax {
 struct Schedule {
   std::vector<Index> order;  // a postorder of the forest
   Children children;         // children of each node, in the order in which `order` visits them
-  Offset stack_size = 0;     // peak of the stack of r x r matrices (entries)
 };
 
 // Liu 1986: visiting children by decreasing (peak - r^2) minimises the peak of the stack.

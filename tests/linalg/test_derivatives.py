@@ -273,7 +273,7 @@ def test_amalgamation_zeros_never_leak_into_derivatives():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("n", [150, 600])
 def test_wide_fronts_follow_the_textbook_formulas(n, dtype):
-    """A bordered full matrix: small blocks, blocks in BLAS, and a chain feeding them; by NumPy."""
+    """A bordered full matrix: small blocks, packed blocks, and a chain feeding them; by NumPy."""
     rng = np.random.default_rng(n)
     full = rng.standard_normal((n, n)) / np.sqrt(n)
     D = np.zeros((n + 40, n + 40))

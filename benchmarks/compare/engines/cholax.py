@@ -16,27 +16,13 @@ from problems import Problem  # noqa: E402
 import cholax as cx  # noqa: E402
 from cholax import primitives as P  # noqa: E402
 from compare.server import serve  # noqa: E402
-from compare.session import Session, Skipped  # noqa: E402
+from compare.session import OPERATIONS, Session, Skipped  # noqa: E402
 
 
 class Cholax(Session):
     """One matrix, or a batch under `vmap`, in cholax."""
 
-    operations = (
-        "factor",
-        "log_det",
-        "solve1",
-        "solve32",
-        "selected_inverse",
-        "log_det_of_values",
-        "value_and_gradient",
-        "hessian_vector",
-        "cholesky_tangent",
-        "cholesky_cotangent",
-        "symmetric_product",
-        "symmetric_product_transpose",
-        "dispatch",
-    )
+    operations = tuple(name for name in OPERATIONS if name != "one_call")
     batched = True
 
     def __init__(self, problem: Problem, ordering: str) -> None:
