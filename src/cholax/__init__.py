@@ -8,6 +8,8 @@ from cholax._native import num_threads as num_threads
 from cholax._native import register as register_kernels  # noqa: F401
 from cholax._native import set_num_threads as set_num_threads
 from cholax._native import target_names as export_targets  # noqa: F401
+from cholax.analysis import Plan as Plan
+from cholax.analysis import analyse as analyse
 from cholax.linalg import SparseMatrix as SparseMatrix
 from cholax.linalg import block as block
 from cholax.linalg import block_diag as block_diag
@@ -33,7 +35,5 @@ from cholax.linalg.shortcuts import log_det as log_det
 from cholax.linalg.shortcuts import selected_inverse as selected_inverse
 from cholax.linalg.shortcuts import solve as solve
 from cholax.patterns import Pattern as Pattern
-from cholax.symbolic import Plan as Plan
-from cholax.symbolic import analyse as analyse
 
 __version__ = "0.1.0"

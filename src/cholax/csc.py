@@ -17,10 +17,10 @@ from jax.typing import ArrayLike
 from cholax import primitives
 from cholax._core.dtypes import check_index_array, check_same_dtype, check_values
 from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax.analysis import analyse, plan_from_factor
 from cholax.linalg.factor_maps import inverse_map, lower_map
 from cholax.patterns import Pattern
 from cholax.primitives import DynamicEntryMap, DynamicPlan, Ref
-from cholax.symbolic import analyse, plan_from_factor
 
 __all__ = [
     "sparse_cholesky",

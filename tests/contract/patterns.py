@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from cholax.analysis import Plan, analyse
 from cholax.patterns import Pattern
 from cholax.primitives import _specification as dense
-from cholax.symbolic import Plan, analyse
 
 Edges = tuple[np.ndarray, np.ndarray]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cholax import primitives
+from cholax.analysis import Plan
 from cholax.primitives import DynamicEntryMap, DynamicPlan, EntryMap, Ref
 from cholax.primitives._structures import Csc, DynamicCsc
-from cholax.symbolic import Plan
 from tests import tolerances as tol
 from tests.contract.cases import CASES
 from tests.contract.transforms import MAIN, SMALL, TRANSFORMS, draw

@@ -8,10 +8,10 @@ import pytest
 import scipy.sparse as sp
 
 from cholax._core.errors import CholaxError, StructureError
+from cholax.analysis import analyse
 from cholax.ordering import AMD, STRATEGIES, Given, NestedDissection, OrderingError, auto, resolve
 from cholax.ordering import nested_dissection as dissection
 from cholax.patterns import Pattern
-from cholax.symbolic import analyse
 
 NAMES = sorted(STRATEGIES)
 needs_metis = pytest.mark.skipif(

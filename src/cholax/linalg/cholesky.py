@@ -11,9 +11,9 @@ from jax.core import Tracer
 from cholax import primitives
 from cholax._core.errors import NotPositiveDefiniteError, StructureError
 from cholax._core.jax_compat import user_context
+from cholax.analysis import Plan, analyse
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
-from cholax.symbolic import Plan, analyse
 
 # How the message of a failed factorisation starts, in Python and in the kernel.
 _FAILURE = "cholesky:"

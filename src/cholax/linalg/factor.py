@@ -9,11 +9,11 @@ from jax.typing import ArrayLike
 
 from cholax import primitives
 from cholax._core.errors import ShapeError
+from cholax.analysis import Plan
 from cholax.linalg import operands
 from cholax.linalg.factor_maps import inverse_diagonal_map, inverse_map, lower_map
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
-from cholax.symbolic import Plan
 
 
 @final

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from cholax._core.errors import StructureError
+from cholax.analysis import Plan
 from cholax.patterns import Pattern
 from cholax.patterns.build import from_coo
 from cholax.primitives import EntryMap, Ref, diagonal_map
-from cholax.symbolic import Plan
 
 FILLED = "filled"
 

@@ -10,12 +10,12 @@ import jax
 from jax.typing import ArrayLike
 
 from cholax._core.errors import StructureError
+from cholax.analysis import Plan
 from cholax.linalg import operands
 from cholax.linalg.cholesky import cholesky, plan_for
 from cholax.linalg.factor_maps import FILLED, inverse_map
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
-from cholax.symbolic import Plan
 
 
 @partial(jax.jit, static_argnames="plan")

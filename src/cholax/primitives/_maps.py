@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cholax.analysis import Plan
 from cholax.primitives._dynamic import symbolic
 from cholax.primitives._structures import (
     DynamicCsc,
@@ -13,7 +14,6 @@ from cholax.primitives._structures import (
     Ref,
     csc_of,
 )
-from cholax.symbolic import Plan
 
 
 def _kept(plan: Plan, name: str, positions: Any) -> EntryMap:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import UnsupportedError
-from cholax.symbolic import Plan
+from cholax.analysis import Plan
 
 LARGEST = 1024
 

@@ -17,8 +17,8 @@ import numpy as np
 from cholax import _native
 from cholax._core.errors import ShapeError
 from cholax._core.jax_compat import ir
+from cholax.analysis import Plan
 from cholax.patterns import Pattern
-from cholax.symbolic import Plan
 
 
 def content_digest(kind: str, *parts: Any) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
 from cholax.primitives._maps import value_map
 from cholax.primitives.cholesky_tangent import cholesky_tangent
 from cholax.primitives.entries import scatter
-from cholax.symbolic import Plan
 
 
 def _tangent(ref: Any, tangent: Any, operands: Any, results: Any, *, throw: bool) -> Any:

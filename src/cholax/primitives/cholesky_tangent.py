@@ -6,10 +6,10 @@ Literature: Smith (1995); Murray (2016), arXiv:1602.07527.
 
 from typing import Any
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
 from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
-from cholax.symbolic import Plan
 
 
 def _tangent_in_factor(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
 from cholax.primitives._maps import value_map
 from cholax.primitives.entries import gather
 from cholax.primitives.selected_inverse import selected_inverse
-from cholax.symbolic import Plan
 
 
 def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:

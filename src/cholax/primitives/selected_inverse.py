@@ -11,13 +11,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
 from cholax.primitives._maps import diagonal_map
 from cholax.primitives.cholesky_tangent import cholesky_cotangent
 from cholax.primitives.entries import gather, scatter
 from cholax.primitives.symmetric_product import symmetric_product_transpose
-from cholax.symbolic import Plan
 
 
 def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:

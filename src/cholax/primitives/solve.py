@@ -5,11 +5,11 @@ The factor is a cache: its tangent is counted through the values.
 
 from typing import Any
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
 from cholax.primitives._maps import matrix_pattern
 from cholax.primitives.matvec import matvec
-from cholax.symbolic import Plan
 
 
 def _shift(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:

@@ -5,9 +5,9 @@ S is bilinear and symmetric: S(L)[X] = S(X)[L]. So ⟨V, T(L)[W]⟩ = ⟨S(L)[V]
 
 from typing import Any
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
-from cholax.symbolic import Plan
 
 
 def _specification(plan: Plan, factor: Any, x: Any) -> Any:

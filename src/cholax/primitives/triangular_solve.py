@@ -8,9 +8,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
-from cholax.symbolic import Plan
 
 
 def _shift(ref: Any, tangent: Any, operands: Any, results: Any, *, transpose: bool) -> Any:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cholax.analysis import Plan
 from cholax.primitives import Definition, Kind, registry
-from cholax.symbolic import Plan
 from tests.contract import patterns
 
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from cholax.symbolic import Plan, plan_from_factor
+from cholax.analysis import Plan, plan_from_factor
 from tests.contract.cases._setting import Setting, columns, factor
 from tests.contract.patterns import Problem
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cholax._core.errors import FactorSizeError, ShapeError, StructureError
+from cholax.analysis import Plan, analyse, plan_from_factor
+from cholax.analysis import plan as plan_module
 from cholax.ordering import AMD
 from cholax.patterns import Pattern
-from cholax.symbolic import Plan, analyse, plan_from_factor
-from cholax.symbolic import plan as plan_module
 
 
 def from_mask(mask: np.ndarray, *, symmetric: bool = True) -> Pattern:
