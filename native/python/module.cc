@@ -13,6 +13,8 @@
 #include "core/team.h"
 #include "cpu/kernels.h"
 #include "ffi/handlers.h"
+#include "python/arrays.h"
+#include "python/coloring.h"
 #include "symbolic/amd.h"
 #include "symbolic/plan.h"
 #include "symbolic/plan_queries.h"
@@ -22,24 +24,6 @@ using namespace nb::literals;
 
 namespace cholax {
 namespace {
-
-using InIndices = nb::ndarray<const Index, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using InDoubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using OutArray = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
-
-// A NumPy array owning `values`.
-template <class T>
-OutArray<T> to_numpy(std::vector<T> values) {
-  auto owned = std::make_unique<std::vector<T>>(std::move(values));
-  T* data = owned->data();
-  const std::size_t size = owned->size();
-  nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-  owned.release();
-  return OutArray<T>(data, {size}, owner);
-}
-
-std::vector<Index> to_vector(const InIndices& a) { return {a.data(), a.data() + a.shape(0)}; }
 
 // A Python object's share in a registered structure.
 struct Handle {
@@ -201,6 +185,7 @@ NB_MODULE(_cholax, m) {
   bind_plan(m);
   bind_ordering(m, "amd", amd);
   bind_ordering(m, "amf", amf);
+  bind_coloring(m);
   m.def("analyse", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
         "postorder"_a, "supernodal"_a);
   m.def(

@@ -1,5 +1,7 @@
 """What we rely on in JAX's extension interfaces, pinned: a JAX that moves it fails here."""
 
+import inspect
+
 import jax
 import pytest
 
@@ -27,6 +29,19 @@ def test_primitives_bind_several_results() -> None:
 
 def test_lowering_tells_whether_a_program_is_exported() -> None:
     assert "for_export" in mlir.LoweringParameters.__annotations__
+
+
+def test_host_callbacks_are_emitted_without_jax_arrays() -> None:
+    parameters = list(inspect.signature(mlir.emit_python_callback).parameters)
+    assert parameters[:6] == [
+        "ctx",
+        "callback",
+        "token",
+        "operands",
+        "operand_avals",
+        "result_avals",
+    ]
+    assert "has_side_effect" in parameters
 
 
 @pytest.mark.parametrize("name", ["DenseI32ArrayAttr", "DenseI64ArrayAttr", "DenseF64ArrayAttr"])

@@ -27,6 +27,10 @@ class NotPositiveDefiniteError(CholaxError, np.linalg.LinAlgError):
     """A Cholesky factorisation met a pivot that is not a finite positive number."""
 
 
+class SingularMatrixError(CholaxError, np.linalg.LinAlgError):
+    """An LU factorisation failed: the matrix is singular up to rounding, or not finite."""
+
+
 class OrderingError(CholaxError, ValueError):
     """An unknown ordering, or an array that is not a permutation of the pattern's indices."""
 
@@ -41,3 +45,15 @@ class UnsupportedError(CholaxError, NotImplementedError):
 
 class ArgumentError(CholaxError, ValueError):
     """An option has a value that it cannot take."""
+
+
+class ConvergenceError(CholaxError, ArithmeticError):
+    """An iteration ended without a solution, and the caller asked for an exception."""
+
+
+class SparsityError(CholaxError, ValueError):
+    """A sparsity pattern, given or detected, misses entries of the derivative it stands for."""
+
+
+class UnknownPrimitiveWarning(UserWarning):
+    """Sparsity detection met a primitive it has no rule for and took it to be dense."""

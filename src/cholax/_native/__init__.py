@@ -6,8 +6,8 @@ when the first program is lowered, because registering before the backend exists
 
 import functools
 import threading
+from collections import Counter
 from types import ModuleType
-from typing import Any
 
 import jax
 import jax.ffi
@@ -77,9 +77,18 @@ def target_names() -> list[str]:
     return [*names, *(target_name(name) for name in lib().index_handlers())]
 
 
-def call_counts() -> dict[str, int]:
+_host_calls: Counter[str] = Counter()
+
+
+def count_host_call(kernel: str) -> None:
+    """Count one call of a kernel that runs in Python on the host."""
+    with _lock:
+        _host_calls[kernel] += 1
+
+
+def call_counts() -> Counter[str]:
     """How often each kernel has run in this process."""
-    return dict[str, Any](lib().call_counts())
+    return Counter[str](lib().call_counts()) + _host_calls
 
 
 def set_num_threads(limit: int | None) -> None:

@@ -10,10 +10,11 @@ import jax
 from jax.typing import ArrayLike
 
 from cholax._core.errors import StructureError
-from cholax.analysis import Plan
+from cholax.analysis import LUPlan, Plan
 from cholax.linalg import operands
 from cholax.linalg.cholesky import cholesky, plan_for
 from cholax.linalg.factor_maps import FILLED, inverse_map
+from cholax.linalg.lu import lu, lu_plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
 
@@ -26,6 +27,11 @@ def _log_det(A: SparseMatrix, plan: Plan) -> jax.Array:
 @partial(jax.jit, static_argnames="plan")
 def _solve(A: SparseMatrix, b: jax.Array, plan: Plan) -> jax.Array:
     return cholesky(A, ordering=plan).solve(b)
+
+
+@partial(jax.jit, static_argnames="plan")
+def _solve_general(A: SparseMatrix, b: jax.Array, plan: LUPlan) -> jax.Array:
+    return lu(A, ordering=plan).solve(b)
 
 
 @partial(jax.jit, static_argnames=("plan", "pattern"))
@@ -42,23 +48,33 @@ def _symmetric(A: Any, where: str) -> None:
     if not isinstance(A, SparseMatrix) or not A.symmetric:
         got = repr(A) if isinstance(A, SparseMatrix) else type(A).__name__
         raise StructureError(
-            f"{where}: need a symmetric SparseMatrix, got {got}. General matrices are not "
-            "supported yet; build symmetric ones with symmetric=True."
+            f"{where}: need a symmetric SparseMatrix, got {got}. Build it with symmetric=True; "
+            "for general matrices there are cx.lu and cx.solve."
         )
 
 
 def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array:
-    """Solve A x = b for symmetric positive definite A: `cholesky(A).solve(b)`.
+    """Solve A x = b, by A's structure: `cholesky(A).solve(b)` or `lu(A).solve(b)`.
 
-    x is NaN where A is not positive definite.
+    A symmetric matrix is taken to be positive definite, a general one need only be regular; x is
+    NaN where that does not hold. For a symmetric indefinite matrix use `lu(A)`.
+
+    Raises:
+        StructureError: A is not square.
 
     Example:
         >>> import cholax as cx, jax.numpy as jnp
         >>> cx.solve(4.0 * cx.eye(2), jnp.ones(2)).tolist()
         [0.25, 0.25]
+        >>> A = cx.from_dense(jnp.array([[0.0, 2.0], [1.0, 1.0]]))
+        >>> cx.solve(A, jnp.array([2.0, 3.0])).tolist()
+        [2.0, 1.0]
     """
-    _symmetric(A, "solve")
     operands.refuse_foreign(b, "solve")
+    if isinstance(A, SparseMatrix) and not A.symmetric:
+        plan = lu_plan_for(A, ordering)
+        return _solve_general(A, operands.same_dtype(b, A.dtype, "solve"), plan)
+    _symmetric(A, "solve")
     return _solve(A, operands.same_dtype(b, A.dtype, "solve"), plan_for(A, ordering))
 
 

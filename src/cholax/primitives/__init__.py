@@ -10,6 +10,9 @@
 | `selected_inverse`            | w∘A⁻¹ on the filled pattern (Takahashi)         |
 | `log_determinant`             | log|A|                                          |
 | `solve`                       | A⁻¹ b                                           |
+| `lu_factor`                   | LU of a general matrix, with a status          |
+| `lu_solve`                    | A⁻¹ b, A⁻ᵀ b for general A                      |
+| `lu_log_determinant`          | log|det A| for general A                        |
 | `triangular_solve`            | L⁻¹ b, L⁻ᵀ b                                    |
 | `factor_matvec`, `factor_outer` | L x, Lᵀ x; lower(u vᵀ) on the filled pattern  |
 | `permute`                     | P x, Pᵀ x                                       |
@@ -33,6 +36,7 @@ from cholax.primitives.cholesky import cholesky
 from cholax.primitives.cholesky_tangent import cholesky_cotangent, cholesky_tangent
 from cholax.primitives.entries import contract, gather, scatter
 from cholax.primitives.log_determinant import log_determinant
+from cholax.primitives.lu import check_lu_status, lu_factor, lu_log_determinant, lu_solve
 from cholax.primitives.matvec import matvec, outer_on_pattern
 from cholax.primitives.selected_inverse import selected_inverse
 from cholax.primitives.solve import solve
@@ -53,6 +57,7 @@ __all__ = [
     "Operand",
     "Ref",
     "Triples",
+    "check_lu_status",
     "cholesky",
     "cholesky_cotangent",
     "cholesky_tangent",
@@ -64,6 +69,9 @@ __all__ = [
     "gather",
     "locate",
     "log_determinant",
+    "lu_factor",
+    "lu_log_determinant",
+    "lu_solve",
     "matvec",
     "outer_on_pattern",
     "permute",

@@ -70,6 +70,10 @@ class Definition:
     acts as a change of a linear one: d x = A⁻¹ (db − dA x) shifts db. Shifts are added up before
     the one linear call, whose transpose is one call as well.
 
+    `host` runs in place of a native kernel, called back by the compiled program with the NumPy
+    arrays of one batch member: `host(static, *operands, **params)` returns the results. It must not
+    call JAX, which could wait for the thread that runs it.
+
     `overwrites` names the operand in whose memory the kernel may build the first result, where
     both have one shape and nothing reads the operand later.
     """
@@ -83,6 +87,7 @@ class Definition:
     transposes: dict[str, Callable[..., Any]] = field(default_factory=dict)
     params: tuple[str, ...] = ()
     overwrites: str | None = None
+    host: Callable[..., Sequence[np.ndarray]] | None = None
     primitive: Primitive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,6 +132,9 @@ def _make_primitive(d: Definition) -> Primitive:
     if any(op.kind is Kind.LINEAR for op in d.operands):
         ad.primitive_transposes[primitive] = partial(_transpose, d)
     batching.primitive_batchers[primitive] = partial(_batch, d)
+    if d.host is not None:
+        mlir.register_lowering(primitive, partial(_lower_host, d))
+        return primitive
     mlir.register_lowering(primitive, partial(_lower_specification, d))
     mlir.register_lowering(primitive, partial(_lower_native, d), platform="cpu")
     return primitive
@@ -343,3 +351,34 @@ def _lower_native(
             aliases = {k: 0}
     rule = jax.ffi.ffi_lowering(target, backend_config=config, operand_output_aliases=aliases)
     return rule(ctx.replace(avals_in=avals), *(args[i] for i in kept))
+
+
+def _lower_host(
+    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, **params: Any
+) -> Any:
+    if backend == "specification":
+        return _lower_specification(d, ctx, *args, static=static, backend=backend, **params)
+    call = partial(_run_host, d, static, [(x.shape, x.dtype) for x in ctx.avals_out], params)
+    # Not `jax.pure_callback`: it hands over JAX arrays, and reading a large one inside the callback
+    # deadlocks when the program holds the threads that would copy it.
+    results, _, _ = mlir.emit_python_callback(
+        ctx, call, None, list(args), ctx.avals_in, ctx.avals_out, has_side_effect=False
+    )
+    return results
+
+
+def _run_host(d: Definition, static: Any, shapes: Any, params: Any, *args: Any) -> Any:
+    """Call the host function once for every batch member."""
+    assert d.host is not None
+    operands = [(op, np.asarray(x)) for op, x in zip(d.operands, args, strict=True)]
+    batches = [_batch_shape(op, x.shape) for op, x in operands if x.ndim > op.rank]
+    if not batches:
+        _native.count_host_call(d.name)
+        return d.host(static, *(x for _, x in operands), **params)
+    results = [np.empty(shape, dtype) for shape, dtype in shapes]
+    for member in np.ndindex(batches[0]):
+        _native.count_host_call(d.name)
+        mine = (x[member] if x.ndim > op.rank else x for op, x in operands)
+        for out, result in zip(results, d.host(static, *mine, **params), strict=True):
+            out[member] = result
+    return results

@@ -49,6 +49,14 @@ def columns(problem: patterns.Problem, rows: int, shift: int = 0) -> Variable:
     return free(rng.standard_normal((rows, 1 + problem.seed % 4)))
 
 
+def _cholesky(plan: Plan, values: Any) -> tuple[Any, ...]:
+    return (registry["cholesky"](plan, values, throw=False)[0],)
+
+
+def _cholesky_twin(plan: Plan, values: Any) -> tuple[Any, ...]:
+    return (registry["cholesky"].specification(plan, values, throw=False)[0],)
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """A primitive with its structure, operands and static parameters."""
@@ -59,6 +67,10 @@ class Setting:
     params: Mapping[str, Any] = field(default_factory=dict)
     on_factor: bool = False
     """The result is a factor vector."""
+    caches: Callable[..., tuple[Any, ...]] = _cholesky
+    """What the operands of kind cache are computed by, from the structure and the values."""
+    twin_caches: Callable[..., tuple[Any, ...]] = _cholesky_twin
+    """The same in plain `jax.numpy`."""
 
     @property
     def definition(self) -> Definition:
@@ -91,21 +103,16 @@ class Setting:
 
     def function(self, *point: Any) -> tuple[Any, ...]:
         """The primitive of what differentiates."""
-        return self.apply(*self._complete(registry["cholesky"], point))
+        return self.apply(*self._complete(self.caches, point))
 
     def twin(self, *point: Any) -> tuple[Any, ...]:
         """The dense twin of `function`, differentiated by JAX itself."""
-        return self.specification(*self._complete(registry["cholesky"].specification, point))
+        return self.specification(*self._complete(self.twin_caches, point))
 
-    def _complete(self, cholesky: Callable[..., Any], point: tuple[Any, ...]) -> list[Any]:
-        given = iter(point)
-        operands: list[Any] = []
-        for op in self.definition.operands:
-            if op.kind is Kind.CACHE:
-                operands.append(cholesky(self.structure, operands[0], throw=False)[0])
-            else:
-                operands.append(next(given))
-        return operands
+    def _complete(self, caches: Callable[..., Any], point: tuple[Any, ...]) -> list[Any]:
+        given, kinds = iter(point), [op.kind for op in self.definition.operands]
+        made = iter(caches(self.structure, point[0]) if Kind.CACHE in kinds else ())
+        return [next(made if kind is Kind.CACHE else given) for kind in kinds]
 
 
 def _floats(results: Any) -> tuple[Any, ...]:

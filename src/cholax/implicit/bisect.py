@@ -1,0 +1,188 @@
+"""`bisect`: roots of scalar functions in brackets, any number of them at once, differentiable."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from cholax._core.errors import ArgumentError, ShapeError
+from cholax.implicit import status as codes
+from cholax.implicit.status import Status, conclude, make_status, poison
+from cholax.implicit.system import System, make_system, ravel
+from cholax.implicit.theorem import implicit_solution
+
+# Mixtures of the two ends that tell coupled equations from independent ones.
+MIXTURES = 3
+
+
+class _State(NamedTuple):
+    low: jax.Array
+    high: jax.Array
+    sign: jax.Array  # of F at the low end
+    done: jax.Array
+    finite: jax.Array
+    steps: jax.Array
+
+
+def bisect(
+    F: Callable[..., Any],
+    lower: Any,
+    upper: Any,
+    *args: Any,
+    tol: float | None = None,
+    max_steps: int | None = None,
+    has_status: bool = False,
+    throw: bool = False,
+) -> Any:
+    """Solve F(z, *args) = 0 for z between `lower` and `upper` by bisection, entry by entry.
+
+    Every entry of z is a problem of its own: F must act elementwise, and its signs at the two ends
+    must differ in each. dz_i = −(∂F_i/∂z_i)⁻¹ ∂F_i/∂θ dθ for all arguments and closed-over traced
+    values θ, in both modes and to any order; the ends have no derivative.
+
+    Args:
+        F: elementwise function of z and the arguments.
+        lower: one end, a scalar or an array; scalars are spread to the shape of F's result.
+        upper: the other end; the two may be in either order.
+        *args: parameters, any pytrees of arrays.
+        tol: wanted width of the bracket relative to the larger end given; by default as narrow as
+            the dtype resolves.
+        max_steps: most halvings; by default as many as the dtype can need.
+        has_status: return `(z, Status)`, whose fields have the shape of z.
+        throw: raise `ConvergenceError` where an entry has no bracket or is not narrow enough.
+
+    Returns:
+        z; NaN in the entries without a sign change, or where F is NaN on the way.
+
+    Raises:
+        ArgumentError: an end that is not finite.
+        ShapeError: F's result has another shape than z.
+        ConvergenceError: with `throw`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, cholax.implicit as ci
+        >>> def f(a):
+        ...     return ci.bisect(lambda z, a: a * z**3 - z - 2.0, 0.0, 3.0, a)
+        >>> f(jnp.array([1.0, 2.0])).round(4).tolist()
+        [1.52..., 1.16...]
+        >>> round(float(jax.grad(f)(2.0)), 5)
+        -0.2214
+    """
+    low, high = _ends(F, lower, upper, args)
+    system = make_system(F, low, args, "bisect")
+    _check_shape(system, low)
+    ends = (system.start, ravel(high, "bisect")[0])
+
+    def iterate(ends: Any, theta: Sequence[Any]) -> Any:
+        return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
+
+    z, status = implicit_solution(
+        iterate, system.function, _divide, ends, system.theta, _slopes(system)
+    )
+    status = Status(*(jnp.broadcast_to(x, z.shape).reshape(low.shape) for x in status))
+    value = poison(system.unravel(z), status.converged)
+    return conclude(value, status, "bisect", has_status, throw)
+
+
+def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Array]:
+    flats = [ravel(end, "bisect") for end in (lower, upper)]
+    low, high = (jnp.asarray(unravel(flat)) for flat, unravel in flats)
+    for name, end in (("lower", low), ("upper", high)):
+        if not isinstance(end, Tracer) and not np.all(np.isfinite(end)):
+            raise ArgumentError(
+                f"bisect: the ends must be finite, got {name} = {end}. "
+                "Map the line to an interval, z = tan(t), or widen the bracket step by step."
+            )
+    dtype = jnp.promote_types(low.dtype, high.dtype)
+    low, high = jnp.broadcast_arrays(low.astype(dtype), high.astype(dtype))
+    out = jax.eval_shape(lambda z: F(z, *args), low)
+    shape = np.broadcast_shapes(low.shape, getattr(out, "shape", low.shape))
+    return jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)
+
+
+def _check_shape(system: System, low: jax.Array) -> None:
+    out = jax.eval_shape(system.function, system.start, *system.theta)
+    if out.shape != (system.n,):
+        raise ShapeError(
+            f"bisect: F must act elementwise, got {out.size} results for z of shape {low.shape}. "
+            "For coupled equations use cx.root."
+        )
+
+
+def _bisect(
+    F: Callable[[jax.Array], jax.Array],
+    low: jax.Array,
+    high: jax.Array,
+    tol: float | None,
+    max_steps: int | None,
+) -> tuple[jax.Array, Any, Status]:
+    eps = float(jnp.finfo(low.dtype).eps)
+    f_low, f_high = F(low), F(high)
+    scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    # A root at zero would be chased down to the smallest number there is: stop at eps² of the ends.
+    width = (0.0 if tol is None else tol) * scale + eps**2 * scale
+    steps = 4 - 3 * int(np.log2(eps)) if max_steps is None else max_steps
+
+    def body(s: _State) -> _State:
+        middle = s.low + (s.high - s.low) / 2
+        f = F(middle)
+        left = jnp.sign(f) == s.sign
+        low = jnp.where(s.done | ~(left | (f == 0)), s.low, middle)
+        high = jnp.where(s.done | left, s.high, middle)
+        spread = jnp.abs(high - low)
+        narrow = (spread <= width) | (spread <= 2 * eps * jnp.maximum(jnp.abs(low), jnp.abs(high)))
+        finite = s.finite & (s.done | ~jnp.isnan(f))
+        return _State(low, high, s.sign, s.done | narrow | ~finite, finite, s.steps + ~s.done)
+
+    at_low, at_high = f_low == 0, f_high == 0
+    bracket = jnp.sign(f_low) * jnp.sign(f_high) <= 0
+    first = _State(
+        jnp.where(at_high & ~at_low, high, low),
+        jnp.where(at_low, low, high),
+        jnp.sign(f_low),
+        at_low | at_high | ~bracket,
+        jnp.isfinite(low + high) & ~jnp.isnan(f_low + f_high),
+        jnp.zeros(low.shape, jnp.int32),
+    )
+    last = lax.while_loop(
+        lambda s: ~jnp.all(s.done) & (jnp.max(s.steps, initial=0) < steps), body, first
+    )
+    z = last.low + (last.high - last.low) / 2
+    code = jnp.where(last.done, codes.CONVERGED, codes.RUNNING)
+    code = jnp.where(bracket, code, codes.NO_BRACKET)
+    code = jnp.where(last.finite, code, codes.NOT_FINITE)
+    code = jnp.where(_coupled(F, low, high, f_low, f_high), codes.NOT_ELEMENTWISE, code)
+    residual, error = jnp.abs(F(z)), jnp.abs(last.high - last.low) / 2
+    return z, (), make_status(code, last.steps, residual, error)
+
+
+def _coupled(
+    F: Any, low: jax.Array, high: jax.Array, f_low: jax.Array, f_high: jax.Array
+) -> jax.Array:
+    """Whether F at a mixture of the ends is not the mixture of F at the ends."""
+    if low.size < 2:
+        return jnp.array(False)
+    masks = np.random.default_rng(0).random((MIXTURES, low.size)) < 0.5
+    got = jax.vmap(lambda mask: F(jnp.where(mask, low, high)))(jnp.asarray(masks))
+    want = jnp.where(masks, f_low, f_high)
+    slack = jnp.sqrt(jnp.finfo(low.dtype).eps) * (jnp.abs(f_low) + jnp.abs(f_high))
+    return jnp.any((jnp.abs(got - want) > slack) & jnp.isfinite(want))
+
+
+def _slopes(system: System) -> Callable[..., jax.Array]:
+    """∂F_i/∂z_i of all entries, by one product."""
+
+    def prepare(z: jax.Array, theta: Sequence[Any], cache: Any) -> jax.Array:
+        del cache
+        return jax.jvp(lambda z: system.function(z, *theta), (z,), (jnp.ones_like(z),))[1]
+
+    return prepare
+
+
+def _divide(cache: jax.Array, b: jax.Array, transpose: bool, apply: Any) -> jax.Array:
+    del transpose, apply
+    return b / cache

@@ -1,0 +1,140 @@
+"""`fixed_point`: z with z = f(z, *args), differentiable in the arguments."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+from jax.scipy.sparse.linalg import gmres
+
+from cholax._core.errors import ArgumentError
+from cholax.implicit.anderson import iterate_map
+from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
+from cholax.implicit.root import newton_solution
+from cholax.implicit.status import Status, conclude, poison
+from cholax.implicit.system import System, check_square, make_system
+from cholax.implicit.theorem import implicit_solution
+
+# Each GMRES solve gains this much; refinement repeats it until the derivative is exact.
+GAIN = 1e-5
+KRYLOV = 30
+SOLVERS = ("auto", "gmres", "dense", "lu", "cholesky")
+
+
+def fixed_point(
+    f: Callable[..., Any],
+    z0: Any,
+    *args: Any,
+    method: str = "anderson",
+    memory: int = 5,
+    linear_solver: str = "auto",
+    sparsity: Any = None,
+    tol: float | None = None,
+    max_steps: int = 1000,
+    has_status: bool = False,
+    throw: bool = False,
+) -> Any:
+    """Solve z = f(z, *args) by iteration.
+
+    (I − f_z) dz = f_θ dθ for all arguments and closed-over traced values θ, in both modes and to
+    any order, solved to rounding whatever the tolerance of the iteration; z0 has no derivative.
+
+    Args:
+        f: function of z and the arguments, its result of z's structure.
+        z0: first iterate, an array or a pytree of one float dtype.
+        *args: parameters, any pytrees of arrays.
+        method: `"plain"` iterates f, which must contract; `"anderson"` mixes the last steps, which
+            is faster and converges for many maps that do not contract; `"newton"` solves
+            z − f(z) = 0 with its sparse Jacobian, as `root` does.
+        memory: steps that Anderson's method mixes.
+        linear_solver: of the derivative, and of Newton's steps: `"auto"` is a dense inverse up to
+            32 unknowns, beyond that GMRES with products only (for `"newton"`: as in `root`);
+            `"gmres"`, `"dense"`, `"lu"` and `"cholesky"` insist.
+        sparsity: pattern of f_z − I where it is known, for the sparse solvers.
+        tol: wanted size of the residual relative to z, by default rounding level.
+        max_steps: most evaluations of f.
+        has_status: return `(z, Status)`.
+        throw: raise `ConvergenceError` where there is no solution.
+
+    Returns:
+        z, of z0's structure; NaN in every entry, and in its derivatives, where not converged.
+
+    Raises:
+        ShapeError: f's result has another size than z.
+        ConvergenceError: with `throw`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, cholax.implicit as ci
+        >>> def dottie(a):
+        ...     return ci.fixed_point(lambda z, a: jnp.cos(a * z), 1.0, a)
+        >>> [round(float(x), 4) for x in (dottie(1.0), jax.grad(dottie)(1.0))]
+        [0.7391, -0.2975]
+
+    Reference:
+        Walker & Ni, Anderson acceleration for fixed-point iterations (2011); Christianson,
+        Reverse accumulation and attractive fixed points (1994).
+    """
+    _check_options(method, memory, linear_solver)
+    system = make_system(f, z0, args, "fixed_point")
+    check_square(system, "fixed_point")
+    mapped = system.function
+    equation = replace(system, function=lambda z, *theta: z - mapped(z, *theta))
+    if method == "newton":
+        name = "auto" if linear_solver == "gmres" else linear_solver
+        solver = choose(
+            equation.function, system.start, system.theta, name, sparsity, "fixed_point"
+        )
+        z, status = newton_solution(equation, solver, tol, max_steps)
+    else:
+        length = memory if method == "anderson" else 0
+        z, status = _by_iteration(system, equation, length, linear_solver, sparsity, tol, max_steps)
+    value = system.unravel(poison(z, status.converged))
+    return conclude(value, status, "fixed_point", has_status, throw)
+
+
+def _check_options(method: str, memory: int, linear_solver: str) -> None:
+    if method not in ("plain", "anderson", "newton"):
+        raise ArgumentError(
+            f'fixed_point: method must be "plain", "anderson" or "newton", got {method!r}.'
+        )
+    if memory < 1:
+        raise ArgumentError(
+            f'fixed_point: memory must be at least 1, got {memory}. Use method="plain" for none.'
+        )
+    if linear_solver not in SOLVERS:
+        raise ArgumentError(
+            f"fixed_point: linear_solver must be one of {SOLVERS}, got {linear_solver!r}."
+        )
+
+
+def _by_iteration(
+    system: System,
+    equation: System,
+    memory: int,
+    linear_solver: str,
+    sparsity: Any,
+    tol: float | None,
+    max_steps: int,
+) -> tuple[jax.Array, Status]:
+    def iterate(start: Any, theta: Sequence[Any]) -> Any:
+        return iterate_map(lambda z: system.function(z, *theta), start, memory, tol, max_steps)
+
+    few = system.n <= DENSE_LIMIT
+    if linear_solver == "gmres" or (linear_solver == "auto" and sparsity is None and not few):
+        return implicit_solution(iterate, equation.function, _krylov, system.start, system.theta)
+    solver = choose(
+        equation.function, system.start, system.theta, linear_solver, sparsity, "fixed_point"
+    )
+
+    def prepare(z: jax.Array, theta: Sequence[Any], cache: Any) -> Any:
+        del cache
+        return solver.factor(solver.matrix(z, theta))[0]
+
+    return implicit_solution(
+        iterate, equation.function, from_factor(solver), system.start, system.theta, prepare
+    )
+
+
+def _krylov(cache: Any, b: jax.Array, transpose: bool, apply: Any) -> jax.Array:
+    del cache, transpose
+    return gmres(apply, b, tol=GAIN, restart=min(KRYLOV, b.size), maxiter=20)[0]

@@ -1,0 +1,156 @@
+"""`minimize`: a strict local minimum of f(z, *args) by sparse Newton, differentiable."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cholax._core.errors import ShapeError
+from cholax.implicit import status as codes
+from cholax.implicit.descent import descend
+from cholax.implicit.linear import DENSE_LIMIT, from_factor
+from cholax.implicit.newton import newton
+from cholax.implicit.status import Status, conclude, poison
+from cholax.implicit.system import System, make_system
+from cholax.implicit.theorem import implicit_solution
+from cholax.linalg.cholesky import cholesky
+from cholax.linalg.matrix import SparseMatrix
+from cholax.patterns import Pattern
+from cholax.sparsediff.hessian import hessian
+
+
+def minimize(
+    f: Callable[..., Any],
+    z0: Any,
+    *args: Any,
+    sparsity: Any = None,
+    tol: float | None = None,
+    max_steps: int = 200,
+    has_status: bool = False,
+    throw: bool = False,
+) -> Any:
+    """Minimise f(z, *args) by Newton's method with the sparse Hessian and its Cholesky factor.
+
+    The solution is a root of the gradient, so dz = −(∇²f)⁻¹ ∂_θ∇f dθ for all arguments and
+    closed-over traced values θ, in both modes and to any order, with the last numeric factor of
+    the iteration. Where the Hessian is not positive definite on the way it is shifted until it is,
+    and steps are shortened until f falls; at the end it must be positive definite as it is.
+
+    Args:
+        f: scalar function of z and the arguments.
+        z0: first iterate, an array or a pytree of one float dtype.
+        *args: parameters, any pytrees of arrays.
+        sparsity: pattern of the Hessian where it is known: a `Pattern`, SciPy matrix or mask.
+        tol: wanted error of z relative to the largest iterate, by default rounding level.
+        max_steps: most Newton steps.
+        has_status: return `(z, Status)`; the residual is the largest entry of the gradient.
+        throw: raise `ConvergenceError` where no minimum was found.
+
+    Returns:
+        z, of z0's structure; NaN in every entry, and in its derivatives, where not converged or
+        where the stationary point found is no strict minimum.
+
+    Raises:
+        ShapeError: f's result is no scalar.
+        ConvergenceError: with `throw`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, cholax.implicit as ci
+        >>> def f(z, a):
+        ...     return jnp.sum((z - a) ** 2) + jnp.sum(z**4)
+        >>> z, status = ci.minimize(f, jnp.zeros(2), jnp.array([0.0, 3.0]), has_status=True)
+        >>> z.round(4).tolist(), status.reason()
+        ([0.0, 1.0], 'converged')
+    """
+    system = make_system(f, z0, args, "minimize")
+    out = jax.eval_shape(system.function, system.start, *system.theta)
+    if out.shape != (1,):
+        raise ShapeError(
+            f"minimize: the function must return one number, got {out.size}. "
+            "Sum the terms, or for a least-squares problem the squares."
+        )
+    objective = _scalar(system.function)
+    solver = _choose(objective, system, sparsity)
+    z, status = _solution(system, objective, solver, tol, max_steps)
+    value = system.unravel(poison(z, status.converged))
+    return conclude(value, status, "minimize", has_status, throw)
+
+
+@dataclass(frozen=True)
+class _Hessian:
+    """The linear solver of the gradient equation: a Cholesky factor of the Hessian."""
+
+    evaluate: Callable[..., SparseMatrix]
+
+    def matrix(self, z: jax.Array, theta: Sequence[Any]) -> SparseMatrix:
+        return self.evaluate(z, *theta)
+
+    def factor(self, matrix: SparseMatrix) -> tuple[Any, jax.Array]:
+        factor = cholesky(matrix)
+        return factor, factor.ok
+
+    def solve(self, cache: Any, b: jax.Array, transpose: bool) -> jax.Array:
+        del transpose
+        return cache.solve(b)
+
+    def magnitude(self, matrix: SparseMatrix, z: jax.Array) -> jax.Array:
+        return SparseMatrix(jnp.abs(matrix.values), matrix.pattern) @ jnp.abs(z)
+
+
+def _scalar(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    def objective(z: jax.Array, *theta: Any) -> jax.Array:
+        return function(z, *theta)[0]
+
+    return objective
+
+
+def _choose(objective: Any, system: System, sparsity: Any) -> _Hessian:
+    n = system.n
+    if sparsity is None and n <= DENSE_LIMIT:
+        # The whole lower triangle: the same code for few unknowns, and no detection.
+        columns, rows = np.triu_indices(n)
+        pattern = Pattern(
+            (n, n), np.concatenate([[0], np.cumsum(np.arange(n, 0, -1))]), rows, symmetric=True
+        )
+
+        def evaluate(z: jax.Array, *theta: Any) -> SparseMatrix:
+            return SparseMatrix(jax.hessian(objective)(z, *theta)[rows, columns], pattern)
+
+        return _Hessian(evaluate)
+    # A pattern that was given is checked: whether the point is a minimum depends on it.
+    H = hessian(objective, sparsity=sparsity, verify=sparsity is not None)
+    H.pattern(system.start, *system.theta)  # faults of the pattern show here, not inside a loop
+    return _Hessian(H)
+
+
+def _solution(
+    system: System, objective: Any, solver: _Hessian, tol: float | None, max_steps: int
+) -> tuple[jax.Array, Status]:
+    gradient = jax.grad(objective)
+
+    def iterate(start: Any, theta: Sequence[Any]) -> Any:
+        near, steps, code = descend(
+            lambda z: objective(z, *theta), lambda z: solver.matrix(z, theta), start, max_steps
+        )
+        left = jnp.where(code == codes.CONVERGED, max_steps, 0)
+        z, factor, status = newton(gradient, solver, near, theta, tol, left)
+        return z, factor, _judged(status, steps, code, factor.ok)
+
+    equation = replace(system, function=gradient)
+    return implicit_solution(
+        iterate, equation.function, from_factor(solver), system.start, system.theta
+    )
+
+
+def _judged(status: Status, steps: jax.Array, code: jax.Array, definite: jax.Array) -> Status:
+    """The status of both phases: a stationary point counts only with a definite Hessian."""
+    last = jnp.where(status.code == codes.SINGULAR, codes.NOT_A_MINIMUM, status.code)
+    last = jnp.where(status.converged & ~definite, codes.NOT_A_MINIMUM, last)
+    stopped = jnp.where(code == codes.RUNNING, codes.MAX_STEPS, code)
+    final = jnp.where(code == codes.CONVERGED, last, stopped).astype(jnp.int32)
+    return status._replace(
+        converged=final == codes.CONVERGED, steps=steps + status.steps, code=final
+    )

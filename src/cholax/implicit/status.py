@@ -1,0 +1,106 @@
+"""`Status`: how an iteration ended. A failed one gives NaN; nothing non-converged stays silent."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from cholax._core.errors import ConvergenceError
+
+RUNNING = -1
+CONVERGED = 0
+MAX_STEPS = 1
+SINGULAR = 2
+NO_PROGRESS = 3
+NOT_FINITE = 4
+NO_BRACKET = 5
+NOT_A_MINIMUM = 6
+NOT_ELEMENTWISE = 7
+
+REASONS = {
+    CONVERGED: "converged",
+    MAX_STEPS: "the steps ran out; raise max_steps, loosen tol or start nearer",
+    SINGULAR: "the Jacobian is singular at an iterate; start elsewhere",
+    NO_PROGRESS: "no step along the search direction makes progress; start elsewhere, or there "
+    "may be no solution",
+    NOT_FINITE: "the function is not finite at the start or where the iteration went",
+    NO_BRACKET: "the function has one sign at both ends, or an end is not finite; widen the "
+    "interval until the signs differ",
+    NOT_A_MINIMUM: "a stationary point with an indefinite or singular Hessian (a saddle); start "
+    "elsewhere",
+    NOT_ELEMENTWISE: "an entry of the result depends on another entry of z; for coupled equations "
+    "use cx.root",
+}
+
+
+class Status(NamedTuple):
+    """How an iteration ended, per lane under `vmap`.
+
+    Attributes:
+        converged: whether the solution is one; where not, the value returned is NaN.
+        steps: iterations made (for Newton methods: factorisations).
+        residual: largest |F| at the solution (|z − f(z)| of a fixed point, |∇f| of a minimum).
+        error: estimate of the error of the solution: the last correction, or half the bracket.
+        code: the reason as an integer; `reason()` reads it.
+    """
+
+    converged: Any
+    steps: Any
+    residual: Any
+    error: Any
+    code: Any
+
+    def reason(self) -> str:
+        """The reason in words; for a concrete status of one lane.
+
+        Example:
+            >>> import cholax.implicit as ci
+            >>> _, status = ci.root(lambda z: z * z - 2.0, 1.0, has_status=True)
+            >>> status.reason()
+            'converged'
+        """
+        return REASONS[int(self.code)]
+
+
+def make_status(code: jax.Array, steps: Any, residual: jax.Array, error: jax.Array) -> Status:
+    """A status from a code; an iteration still running is one whose steps ran out."""
+    code = jnp.where(code == RUNNING, MAX_STEPS, code).astype(jnp.int32)
+    return Status(code == CONVERGED, jnp.asarray(steps, jnp.int32), residual, error, code)
+
+
+def poison(z: jax.Array, converged: jax.Array) -> jax.Array:
+    """NaN where not converged, in values and in derivatives (a `where` would give zero ones)."""
+    return z * jnp.where(converged, 1.0, jnp.nan).astype(z.dtype)
+
+
+def conclude(value: Any, status: Status, where: str, has_status: bool, throw: bool) -> Any:
+    """What a solver returns; with `throw`, an exception where it did not converge."""
+    if throw:
+        _raise_unless(status, where)
+    return (value, status) if has_status else value
+
+
+def _raise_unless(status: Status, where: str) -> None:
+    check = _checker(where)
+    if isinstance(status.code, Tracer):
+        jax.debug.callback(check, status.code, status.residual)
+    else:
+        check(status.code, status.residual)
+
+
+def _checker(where: str) -> Callable[..., None]:
+    def check(code: Any, residual: Any) -> None:
+        codes, residuals = np.ravel(code), np.ravel(residual)
+        failed = np.flatnonzero(codes != CONVERGED)
+        if failed.size:
+            k = failed[0]
+            member = "" if codes.size == 1 else f" (lane {k} of {codes.size})"
+            raise ConvergenceError(
+                f"{where}: need a converged iteration, got largest residual "
+                f"{float(residuals[k]):.3g}{member}: {REASONS[int(codes[k])]}."
+            )
+
+    return check

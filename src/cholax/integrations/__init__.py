@@ -1,0 +1,1 @@
+"""Adapters for other libraries, each an optional extra; nothing in cholax imports them."""

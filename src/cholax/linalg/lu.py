@@ -1,0 +1,230 @@
+"""`lu`, which factors a general square matrix, and `LU`, everything computed from the factors."""
+
+from typing import Any, final
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+from cholax import primitives
+from cholax._core.errors import ShapeError, StructureError
+from cholax.analysis import LUPlan, analyse_lu
+from cholax.linalg import operands
+from cholax.linalg.matrix import SparseMatrix
+
+
+def lu(
+    A: SparseMatrix,
+    *,
+    ordering: Any = "auto",
+    capacity: float | None = None,
+    throw: bool = False,
+) -> "LU":
+    """Factor a sparse square matrix: P (R A C) Q = L U.
+
+    P exchanges rows for the sake of accuracy, Q is a fill-reducing order, R and C scale by powers
+    of two. Order and room for the fill are decided once per pattern; pivots depend on the values.
+    The numeric factorisation is traced, so it jits, vmaps over A's values and differentiates. It
+    runs on the host, in float32 or float64, and costs one factorisation per call of `lu`, however
+    many solves and derivatives follow.
+
+    Args:
+        A: a square `SparseMatrix`, float32 or float64. Of a symmetric one both triangles are used.
+        ordering: as for `cholesky`, applied to the pattern of A + Aᵀ (rows exchanged first, where
+            the diagonal is not all stored); or an `LUPlan`.
+        capacity: room for the fill, in multiples of what pivots on the diagonal would need; 1.5
+            when left out. Raise it for a matrix that fails with "more entries than the plan has
+            room for" under `throw=True`.
+        throw: raise when the matrix is singular, instead of giving NaN results: a
+            `SingularMatrixError` eagerly, JAX's run-time error inside `jit`.
+
+    Returns:
+        An `LU`.
+
+    Raises:
+        StructureError: A is not square.
+        FactorSizeError: L and U would hold more entries than 32-bit positions can address.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> from cholax.linalg.lu import lu
+        >>> A = cx.from_dense(jnp.array([[0.0, 2.0], [1.0, 1.0]]))
+        >>> F = lu(A)
+        >>> F.solve(jnp.array([2.0, 3.0])).tolist()
+        [2.0, 1.0]
+        >>> [round(float(x), 4) for x in F.slogdet()]
+        [-1.0, 0.6931]
+
+    Reference:
+        Demmel, Eisenstat, Gilbert, Li & Liu, A supernodal approach to sparse partial pivoting,
+        SIAM J. Matrix Anal. Appl. (1999).
+    """
+    if not isinstance(A, SparseMatrix):
+        raise StructureError(
+            f"lu: need a cholax SparseMatrix, got {type(A).__name__}. "
+            "Convert with cx.from_scipy(A) or cx.from_dense(A)."
+        )
+    plan = lu_plan_for(A, ordering, capacity)
+    A = A.as_general()
+    traced = isinstance(A.values, Tracer)
+    factor, index, determinant, status = primitives.lu_factor(
+        plan, A.values, throw=throw and traced
+    )
+    result = LU(A, plan, (factor, index, determinant), status)
+    return result.check() if throw and not traced else result
+
+
+def lu_plan_for(A: SparseMatrix, ordering: Any, capacity: float | None = None) -> LUPlan:
+    """The plan for A's pattern: `ordering` itself when it is one, else analysed or remembered."""
+    if not isinstance(ordering, LUPlan):
+        return analyse_lu(A.pattern, ordering, capacity=capacity)
+    if capacity is not None:
+        raise StructureError("lu: the plan has a capacity already. Give a plan or a capacity.")
+    if ordering.pattern != A.as_general().pattern:
+        raise StructureError(
+            f"lu: the plan was made for another pattern ({ordering.pattern!r}) than the matrix has "
+            f"({A.pattern!r}). Call analyse_lu again."
+        )
+    return ordering
+
+
+@final
+@jax.tree_util.register_pytree_node_class
+class LU:
+    """Sparse LU factorisation of a general square matrix, made by `lu`.
+
+    Every method reuses the one numeric factorisation, under `jit` and in derivatives of any order:
+    they differentiate the problem, not the factorisation. A singular matrix gives `ok = False` and
+    NaN results.
+
+    Attributes:
+        A: the matrix factored, in general storage.
+        plan: what was decided before the values were known (`plan.predicted`, `plan.capacity`).
+        status: 0 where the factorisation is sound; 1 singular up to rounding, 2 values that are not
+            finite, 3 more fill than the capacity, 4 unstable.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> from cholax.linalg.lu import lu
+        >>> F = lu(cx.from_dense(jnp.array([[1.0, 2.0], [2.0, 4.0]])))
+        >>> bool(F.ok), int(F.status), F.solve(jnp.ones(2)).tolist()
+        (False, 1, [nan, nan])
+    """
+
+    __slots__ = ("A", "_caches", "plan", "status")
+
+    def __init__(self, A: SparseMatrix, plan: LUPlan, caches: Any, status: Any) -> None:
+        self.A = A
+        self.plan = plan
+        self._caches = caches
+        self.status = status
+
+    def tree_flatten(self) -> tuple[Any, Any]:
+        """Leaves: the matrix, the factors and the status."""
+        return (self.A, self._caches, self.status), self.plan
+
+    @classmethod
+    def tree_unflatten(cls, plan: LUPlan, leaves: Any) -> "LU":
+        """Rebuild from leaves, which may be any objects."""
+        A, caches, status = leaves
+        return cls(A, plan, caches, status)
+
+    def __repr__(self) -> str:
+        return f"LU(n={self.plan.n}, dtype={getattr(self.A.values, 'dtype', None)})"
+
+    @property
+    def n(self) -> int:
+        """Order of the matrix."""
+        return self.plan.n
+
+    @property
+    def ok(self) -> jax.Array:
+        """Whether the factorisation is sound; a traced boolean."""
+        return self.status == 0
+
+    def solve(self, b: ArrayLike, transpose: bool = False) -> jax.Array:
+        """Solve A x = b, or Aᵀ x = b.
+
+        dx = A⁻¹ (db − dA x). Solutions are refined until they are exact for a matrix within
+        rounding of A; a column that cannot be brought near that is NaN.
+
+        Args:
+            b: `(n,)` or `(n, k)`, dtype of the matrix.
+            transpose: solve with Aᵀ.
+
+        Returns:
+            x, of b's shape.
+
+        Raises:
+            ShapeError: b of another shape.
+            DtypeError: b of another dtype.
+
+        Example:
+            >>> import cholax as cx, jax.numpy as jnp
+            >>> from cholax.linalg.lu import lu
+            >>> F = lu(cx.from_dense(jnp.array([[2.0, 1.0], [0.0, 1.0]])))
+            >>> F.solve(jnp.array([2.0, 0.0]), transpose=True).tolist()
+            [1.0, -1.0]
+        """
+        operands.refuse_foreign(b, "LU.solve")
+        self._refuse_batch("LU.solve")
+        array = operands.same_dtype(b, self.A.dtype, "LU.solve")
+        if array.ndim not in (1, 2) or array.shape[0] != self.n:
+            raise ShapeError(
+                f"LU.solve: need a right-hand side of shape ({self.n},) or ({self.n}, k), got "
+                f"{array.shape}. For more batch dimensions use jax.vmap."
+            )
+        columns = operands.as_column(array) if array.ndim == 1 else array
+        factor, index, _ = self._caches
+        x = primitives.lu_solve(
+            self.plan, self.A.values, factor, index, columns, transpose=bool(transpose)
+        )
+        return operands.as_vector(x) if array.ndim == 1 else x
+
+    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+        """Sign of the determinant and log|det A|.
+
+        d log|det A| = Σ_ij (A⁻¹)_ji dA_ij over the stored entries. The value costs nothing beyond
+        the factorisation. Its derivative takes n solves, in blocks of 64: about 10 s at n = 10⁴ on
+        a grid. It is refused beyond n = 20 000.
+
+        Returns:
+            `(sign, logabsdet)`, NaN where the matrix is singular.
+
+        Example:
+            >>> import cholax as cx, jax.numpy as jnp
+            >>> from cholax.linalg.lu import lu
+            >>> sign, logabsdet = lu(cx.from_dense(jnp.array([[-2.0, 1.0], [0.0, 1.0]]))).slogdet()
+            >>> float(sign), round(float(logabsdet), 4)
+            (-1.0, 0.6931)
+        """
+        self._refuse_batch("LU.slogdet")
+        factor, index, determinant = self._caches
+        log = primitives.lu_log_determinant(self.plan, self.A.values, factor, index, determinant)
+        return jax.lax.stop_gradient(determinant)[0], log
+
+    def check(self) -> "LU":
+        """Return this factorisation if it is sound, else raise; for concrete values.
+
+        Raises:
+            SingularMatrixError: the factorisation failed.
+
+        Example:
+            >>> import cholax as cx
+            >>> from cholax.linalg.lu import lu
+            >>> bool(lu(cx.eye(2)).check().ok)
+            True
+        """
+        primitives.check_lu_status(np.asarray(self.status))
+        return self
+
+    def _refuse_batch(self, where: str) -> None:
+        if getattr(self.A.values, "ndim", 1) != 1:
+            raise ShapeError(
+                f"{where}: this is a batch of factorisations, of shape {self.status.shape}. Map "
+                "over it: jax.vmap(lambda F: F.solve(b))(factorisations)."
+            )
+
+
+__all__ = ["LU", "lu", "lu_plan_for"]

@@ -1,0 +1,40 @@
+"""The matrix sign function by Newton's iteration with scaling."""
+
+import jax
+import jax.numpy as jnp
+
+from cholax.matfun.function import MatrixFunction
+
+Array = jax.Array
+_MOST_STEPS = 100
+
+
+def _signm(A: Array) -> Array:
+    """X ← (μX + (μX)⁻¹)/2 until it stands still; μ = (‖X⁻¹‖/‖X‖)^½ at first.
+
+    NaN where it does not converge: an eigenvalue on the imaginary axis. (Higham 2008, ch. 5.)
+    """
+    n = A.shape[0]
+    tolerance = 10 * n * jnp.finfo(A.dtype).eps
+
+    def going(state: tuple[Array, Array, Array]) -> Array:
+        X, change, count = state
+        size = jnp.linalg.norm(X, 1)
+        return (count < _MOST_STEPS) & jnp.isfinite(size) & (change > tolerance * size)
+
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        X, change, count = state
+        Y = jnp.linalg.inv(X)
+        scale = jnp.sqrt(jnp.linalg.norm(Y) / jnp.linalg.norm(X))
+        # Scaling speeds up the start and disturbs the quadratic end.
+        scale = jnp.where(change < 0.01 * jnp.linalg.norm(X, 1), 1, scale)
+        new = (scale * X + Y / scale) / 2
+        return new, jnp.linalg.norm(new - X, 1), count + 1
+
+    start = (A, jnp.asarray(jnp.inf, A.dtype), jnp.zeros((), jnp.int32))
+    X, change, _ = jax.lax.while_loop(going, step, start)
+    converged = change <= jnp.sqrt(tolerance) * jnp.linalg.norm(X, 1)
+    return jnp.where(converged, X, jnp.nan)
+
+
+signm = MatrixFunction(_signm, "signm")

@@ -1,0 +1,130 @@
+"""What the public functions share: flatten, one derivative per direction, unflatten."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from cholax.numdiff import evaluate as evaluation
+from cholax.numdiff.complex_step import complex_along
+from cholax.numdiff.directional import Frame, along, frame
+from cholax.numdiff.estimate import Estimate
+from cholax.numdiff.rules import check_method, rule
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keywords of the public functions; see `derivative`."""
+
+    where: str
+    method: str = "adaptive"
+    step: float | None = None
+    scale: Any = None
+    bounds: Any = None
+    with_error: bool = False
+    evaluate: str = "auto"
+    result: Any = None
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        check_method(self.method, self.where, with_error=self.with_error, order=self.order)
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """A callable (x, *args) ↦ derivative, eagerly or inside a program."""
+
+    f: Callable[..., Any]
+    options: Options
+    compute: Callable[..., Any]
+    """(difference, x, args) ↦ a result."""
+    finish: Callable[..., Any] | None = None
+    """Eager checks on the result of `compute`."""
+
+    @cached_property
+    def calls(self) -> evaluation.Calls:
+        """The compiled forms of f."""
+        return evaluation.Calls(self.f)
+
+    def __call__(self, x: Any, *args: Any) -> Any:
+        """The derivative with respect to x."""
+        x = jax.tree.map(jnp.asarray, x)
+        result = self.compute(self, x, args)
+        return result if self.finish is None else self.finish(self, result, x, args)
+
+    def flat(self, x: Any, args: tuple[Any, ...]) -> tuple[evaluation.Flat, Frame]:
+        """The flat function at x, and the frame of its differences."""
+        o = self.options
+        flat = evaluation.flatten(
+            self.calls, x, args, evaluate=o.evaluate, result=o.result, where=o.where
+        )
+        at = frame(
+            x,
+            flat.x,
+            flat.eps,
+            scale=o.scale,
+            step=o.step,
+            bounds=o.bounds,
+            adaptive=o.method in ("adaptive", "complex"),
+            where=o.where,
+        )
+        return flat, at
+
+    def along(
+        self, flat: evaluation.Flat, at: Frame, seed: jax.Array
+    ) -> tuple[Estimate, jax.Array]:
+        """Derivative along one seed, and the signed steps it was taken with."""
+        if self.options.method == "complex":
+            return complex_along(flat.on_points, at, seed, flat.eps)
+        chosen = rule(self.options.method, flat.eps, self.options.step)
+        return along(flat.on_points, at, seed, chosen)
+
+    def sweep(
+        self, flat: evaluation.Flat, at: Frame, seeds: jax.Array
+    ) -> tuple[Estimate, jax.Array]:
+        """`along` for every seed, one after the other: a ladder of points each is enough memory."""
+        return map_over(lambda seed: self.along(flat, at, seed), seeds)
+
+
+def map_over(call: Callable[..., Any], items: Any) -> Any:
+    """`jax.lax.map` inside a program; a Python loop outside.
+
+    The pieces of a difference are compiled once for all functions, so the loop has nothing to
+    compile but f, where the whole program would take two seconds per function.
+    """
+    count = len(jax.tree.leaves(items)[0])
+    results = []
+    for k in range(count):
+        results.append(call(jax.tree.map(lambda leaf, k=k: leaf[k], items)))
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results[-1])):
+            return jax.lax.map(call, items)
+    if not results:
+        return jax.lax.map(call, items)
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *results)
+
+
+def nest(matrix: jax.Array, x: Any, out: Any) -> Any:
+    """A flat (m, n) matrix as JAX nests Jacobians: the result's tree of x's tree of blocks."""
+    x_leaves, x_tree = jax.tree.flatten(x)
+    out_leaves, out_tree = jax.tree.flatten(out)
+    blocks, row = [], 0
+    for leaf in out_leaves:
+        height, column, parts = _size(leaf), 0, []
+        for part in x_leaves:
+            block = matrix[row : row + height, column : column + _size(part)]
+            parts.append(block.reshape(*jnp.shape(leaf), *jnp.shape(part)))
+            column += _size(part)
+        blocks.append(x_tree.unflatten(parts))
+        row += height
+    return out_tree.unflatten(blocks)
+
+
+def _size(leaf: Any) -> int:
+    size = 1
+    for extent in jnp.shape(leaf):
+        size *= extent
+    return size

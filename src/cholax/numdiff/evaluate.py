@@ -1,0 +1,200 @@
+"""Calling the user's function: flat vectors in and out, on many points at once.
+
+A function that JAX can trace is vmapped (or looped over); any other runs on the host, eagerly by a
+Python loop and inside a program through `jax.pure_callback`.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
+
+from cholax._core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+
+EVALUATIONS = ("auto", "vmap", "sequential", "host")
+
+
+class Flat(NamedTuple):
+    """A function between flat vectors."""
+
+    x: jax.Array
+    on_points: Callable[[jax.Array], Any]
+    """`(p, n)` points to `(p, m)` results."""
+    out: Any
+    """Shapes and dtypes of the result."""
+
+    @property
+    def eps(self) -> float:
+        """Relative spacing of the coarser of the formats of x and of f(x)."""
+        dtypes = [self.x.dtype, *(leaf.dtype for leaf in jax.tree.leaves(self.out))]
+        return max(float(jnp.finfo(dtype).eps) for dtype in dtypes)
+
+
+def check_floating(tree: Any, where: str) -> None:
+    """Raise `DtypeError` unless all leaves are real floating arrays of one dtype."""
+    dtypes = {jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)}
+    wrong = [d for d in dtypes if not jnp.issubdtype(d, jnp.floating)]
+    if wrong:
+        raise DtypeError(
+            f"{where}: need real floating-point leaves, got {', '.join(sorted(map(str, wrong)))}. "
+            "Differentiate with respect to the floating ones only."
+        )
+    if len(dtypes) > 1:
+        raise DtypeError(
+            f"{where}: all leaves must share one dtype, got "
+            f"{', '.join(sorted(map(str, dtypes)))}. Convert them explicitly with .astype()."
+        )
+
+
+def result_of(f: Callable[..., Any], x: Any, args: tuple[Any, ...], where: str) -> Any:
+    """Abstract result of f when JAX can trace it, else None."""
+    try:
+        return jax.eval_shape(f, x, *args)
+    except (
+        jax.errors.TracerArrayConversionError,
+        jax.errors.ConcretizationTypeError,
+        jax.errors.TracerIntegerConversionError,
+    ):
+        return None
+    except TypeError as error:
+        # math.sin and compiled functions refuse tracers by a TypeError of their own.
+        if "Tracer" in str(error) or "must be real number" in str(error):
+            return None
+        raise TypeError(f"{where}: the function cannot be called: {error}") from error
+
+
+class Calls:
+    """The ways to call f; compiled once, whatever the number of differences taken."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        def single(point: jax.Array, x: Any, args: Any) -> jax.Array:
+            return ravel_pytree(f(unraveler(x)(point), *args))[0]
+
+        self.original = f
+        # Not jit(f): on a NumPy ufunc that crashes jaxlib 0.10.
+        self.f = jax.jit(lambda x, *args: f(x, *args))
+        self.vmapped = jax.jit(jax.vmap(single, in_axes=(0, None, None)))
+        self.looped = jax.jit(
+            lambda points, x, args: jax.lax.map(lambda point: single(point, x, args), points)
+        )
+
+
+def flatten(
+    calls: Calls,
+    x: Any,
+    args: tuple[Any, ...],
+    *,
+    evaluate: str,
+    result: Any,
+    where: str,
+) -> Flat:
+    """Turn f(x, *args) into a function of flat points.
+
+    Args:
+        calls: the user's function.
+        x: its differentiated argument, a pytree.
+        args: the others.
+        evaluate: one of `EVALUATIONS`.
+        result: shapes of a host function's result, needed where it cannot be called to see them.
+        where: name for messages.
+    """
+    if evaluate not in EVALUATIONS:
+        raise ArgumentError(
+            f"{where}: evaluate must be one of {', '.join(EVALUATIONS)}, got {evaluate!r}. "
+            'Use "auto".'
+        )
+    check_floating(x, where)
+    out = None if evaluate == "host" else result_of(calls.f, x, args, where)
+    if out is None and evaluate in ("vmap", "sequential"):
+        raise UnsupportedError(
+            f'{where}: evaluate="{evaluate}" needs a function that JAX can trace, this one needs '
+            'concrete values. Use evaluate="host".'
+        )
+    if out is not None:
+        check_floating(out, f"{where}: result")
+        on_points = calls.looped if evaluate == "sequential" else calls.vmapped
+        return Flat(ravel_pytree(x)[0], lambda points: on_points(points, x, args), out)
+    concrete = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, args)))
+    flat_x, unravel = ravel_pytree(x)[0], unraveler(x)
+    host_f = _on_host(calls.original)
+    if concrete and result is None:
+        result = jax.tree.map(_abstract, host_f(unravel(np.asarray(flat_x)), args))
+    if result is None:
+        raise ArgumentError(
+            f"{where}: the result of a host function inside a program is unknown. "
+            "Pass result=jax.ShapeDtypeStruct(shape, dtype), or a pytree of them."
+        )
+    check_floating(result, f"{where}: result")
+    on_points = _looped(host_f, unravel, result, where)
+    if not concrete:
+        on_points = _called_back(on_points, result)
+    return Flat(flat_x, lambda points: on_points(points, args), result)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    array = np.asarray(leaf)
+    return jax.ShapeDtypeStruct(array.shape, jnp.result_type(array))
+
+
+def unraveler(x: Any) -> Callable[[Any], Any]:
+    """Flat vector to a pytree like x, keeping the vector's dtype (complex steps need that).
+
+    Slices only: on NumPy arrays no JAX runs, whose computations inside a callback can deadlock.
+    """
+    leaves, treedef = jax.tree.flatten(x)
+    shapes = [np.shape(leaf) for leaf in leaves]
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+
+    def unravel(point: Any) -> Any:
+        parts = [point[a:b] for a, b in itertools.pairwise(ends)]
+        return treedef.unflatten([p.reshape(s) for p, s in zip(parts, shapes, strict=True)])
+
+    return unravel
+
+
+def _on_host(f: Any) -> Callable[[Any, Any], Any]:
+    return lambda x, args: f(x, *jax.tree.map(np.asarray, args))
+
+
+def _looped(f: Any, unravel: Any, result: Any, where: str) -> Callable[[Any, Any], np.ndarray]:
+    dtype, size = _flat_size(result)
+
+    def on_points(points: Any, args: Any) -> np.ndarray:
+        points = np.array(points)
+        complex_step = np.iscomplexobj(points)
+        rows = np.empty((len(points), size), np.result_type(dtype, 1j) if complex_step else dtype)
+        for row, point in zip(rows, points, strict=True):
+            leaves = [np.ravel(leaf) for leaf in jax.tree.leaves(f(unravel(point), args))]
+            flat = np.concatenate(leaves) if leaves else np.zeros(0)
+            if flat.size != size:
+                raise ShapeError(
+                    f"{where}: need a result of {size} numbers at every point, got {flat.size}. "
+                    "The shape must not depend on x; result= must promise the right one."
+                )
+            row[:] = flat
+        return rows
+
+    return on_points
+
+
+def _flat_size(result: Any) -> tuple[Any, int]:
+    leaves = jax.tree.leaves(result)
+    dtype = jnp.result_type(*leaves) if leaves else jnp.result_type(float)
+    return dtype, sum(int(np.prod(leaf.shape)) for leaf in leaves)
+
+
+def _called_back(on_points: Any, result: Any) -> Callable[[jax.Array, Any], jax.Array]:
+    dtype, size = _flat_size(result)
+
+    def call(points: jax.Array, args: Any) -> jax.Array:
+        complex_step = jnp.iscomplexobj(points)
+        out = jnp.result_type(dtype, jnp.complex64) if complex_step else dtype
+        shape = jax.ShapeDtypeStruct((points.shape[0], size), out)
+        return jax.pure_callback(on_points, shape, points, args, vmap_method="sequential")
+
+    return call

@@ -1,0 +1,126 @@
+"""`linear_operator_matrix`: the matrix of a linear map."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from cholax._core.errors import ArgumentError
+from cholax.linalg import SparseMatrix
+from cholax.patterns import Pattern
+from cholax.sparsediff import verify as verification
+from cholax.sparsediff.coloring.columns import color_columns, color_rows
+from cholax.sparsediff.compress import LinearMap, Reader, side
+from cholax.sparsediff.derivative import CHUNK_BYTES
+from cholax.sparsediff.detect import jacobian_pattern
+from cholax.sparsediff.flatten import bind, flat_output
+from cholax.sparsediff.sparsity import as_pattern
+
+_WHERE = "linear_operator_matrix"
+
+
+def linear_operator_matrix(
+    op: Callable[[Any], Any],
+    x_like: Any,
+    *,
+    mode: str = "forward",
+    sparsity: Any = None,
+    verify: bool = True,
+) -> jax.Array | SparseMatrix:
+    """The matrix of a linear map, filled by applying the map or its adjoint to basis vectors.
+
+    Without a pattern the matrix is dense: one application for every column, or of the adjoint
+    for every row. With a pattern, columns (rows) that do not meet are found in one application,
+    and the matrix is sparse.
+
+    Args:
+        op: a linear function of a pytree of arrays, returning one.
+        x_like: an argument of `op`, or `jax.ShapeDtypeStruct`s of one; its values are not used.
+        mode: `"forward"` applies `op`, which then need not be differentiable; `"reverse"` applies
+            its adjoint (`jax.linear_transpose`), better for few rows.
+        sparsity: None for a dense result; `"detect"` to detect the pattern; or a pattern, in any
+            form `jacobian` takes.
+        verify: compare a sparse matrix with `op` on one random vector, and raise `SparsityError`
+            where they differ; under a transform, make the result NaN.
+
+    Returns:
+        `(m, n)` array without `sparsity`, else a `SparseMatrix`; over the flat leaves of the
+        result and of the argument.
+
+    Raises:
+        ArgumentError: an unknown mode.
+        SparsityError: the pattern misses an entry.
+
+    Example:
+        >>> import cholax as cx, jax.numpy as jnp
+        >>> cx.linear_operator_matrix(jnp.cumsum, jnp.ones(3)).tolist()
+        [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
+        >>> D = cx.linear_operator_matrix(jnp.diff, jnp.ones(1000), sparsity="detect")
+        >>> D.shape, D.nnz
+        ((999, 1000), 1998)
+    """
+    if mode not in ("forward", "reverse"):
+        raise ArgumentError(f"{_WHERE}: mode must be forward or reverse, got {mode!r}.")
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x_like)
+    call = bind(op, 0, (zeros,), {}, has_aux=False, where=_WHERE)
+    checked = flat_output(call.function, call.x.dtype, _WHERE)
+    shape = jax.ShapeDtypeStruct(call.x.shape, call.x.dtype)
+
+    def apply(v: jax.Array) -> jax.Array:
+        return checked(v, ())[0]
+
+    m = jax.eval_shape(apply, shape).size
+    transposed = jax.linear_transpose(apply, shape) if mode == "reverse" else None
+    adjoint = transposed and (lambda w: transposed(w)[0])
+    if sparsity is None:
+        if adjoint:
+            return _dense(adjoint, m, shape.size, shape.dtype)
+        return _dense(apply, shape.size, m, shape.dtype).T
+    if isinstance(sparsity, str) and sparsity == "detect":
+        pattern = jacobian_pattern(apply, shape)
+    else:
+        pattern = as_pattern(sparsity, (m, shape.size), symmetric=False, where=_WHERE)
+    return _sparse(apply, adjoint, pattern, shape.dtype, verify)
+
+
+def _dense(linear: LinearMap, count: int, length: int, dtype: np.dtype) -> jax.Array:
+    """The images of `count` basis vectors, each of this length, as rows."""
+    if count == 0:
+        return jnp.zeros((0, length), dtype)
+    most = max(1, CHUNK_BYTES // (dtype.itemsize * max(length, count)))
+    basis = side(np.arange(count, dtype=np.int32), count, length, most)
+    images = basis.products(linear, dtype, lambda block: block)
+    return images.reshape(basis.chunks * basis.chunk, length)[:count]
+
+
+def _sparse(
+    apply: LinearMap,
+    adjoint: LinearMap | None,
+    pattern: Pattern,
+    dtype: np.dtype,
+    verified: bool,
+) -> SparseMatrix:
+    coloring = color_rows(pattern) if adjoint else color_columns(pattern)
+    most = max(1, CHUNK_BYTES // (dtype.itemsize * max(1, *pattern.shape)))
+    values = Reader(pattern, coloring, (most, most))(apply, adjoint, dtype)
+    if verified:
+        gap, scale = verification.discrepancy(apply, values, pattern)
+        if isinstance(values, Tracer):
+            values = verification.poisoned(values, gap, scale)
+        else:
+            _refuse_suspects(gap, scale)
+    return SparseMatrix(values, pattern)
+
+
+def _refuse_suspects(gap: jax.Array, scale: jax.Array) -> None:
+    worst, _ = verification.suspects(gap, scale)
+    if worst.size:
+        i = int(worst[0])
+        verification.refuse(
+            _WHERE,
+            f"row {i} times a random vector is off by {float(gap[i]):.3g}, at a scale of "
+            f"{float(scale[i]):.3g}",
+        )

@@ -1,0 +1,65 @@
+"""SymPy's functions and what computes them in JAX. A new one is one line."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import jax.numpy as jnp
+import jax.scipy.special as special
+
+# By SymPy's class name; arguments are arrays of one dtype and shape, or Python numbers.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "Abs": jnp.abs,
+    "And": lambda *c: reduce(jnp.logical_and, c),
+    "DiracDelta": lambda x: jnp.where(x == 0, jnp.inf, 0.0).astype(jnp.result_type(x)),
+    "Equality": lambda a, b: a == b,
+    "GreaterThan": lambda a, b: a >= b,
+    "Heaviside": jnp.heaviside,
+    "ITE": jnp.where,
+    "LessThan": lambda a, b: a <= b,
+    "Max": lambda *x: reduce(jnp.maximum, x),
+    "Min": lambda *x: reduce(jnp.minimum, x),
+    "Mod": jnp.mod,
+    "Not": jnp.logical_not,
+    "Or": lambda *c: reduce(jnp.logical_or, c),
+    "StrictGreaterThan": lambda a, b: a > b,
+    "StrictLessThan": lambda a, b: a < b,
+    "Unequality": lambda a, b: a != b,
+    "Xor": lambda *c: reduce(jnp.logical_xor, c),
+    "acos": jnp.arccos,
+    "acosh": jnp.arccosh,
+    "acot": lambda x: jnp.arctan(1 / x),
+    "asin": jnp.arcsin,
+    "asinh": jnp.arcsinh,
+    "atan": jnp.arctan,
+    "atan2": jnp.arctan2,
+    "atanh": jnp.arctanh,
+    "beta": lambda a, b: jnp.exp(special.betaln(a, b)),
+    "ceiling": jnp.ceil,
+    "cos": jnp.cos,
+    "cosh": jnp.cosh,
+    "cot": lambda x: 1 / jnp.tan(x),
+    "coth": lambda x: 1 / jnp.tanh(x),
+    "csc": lambda x: 1 / jnp.sin(x),
+    "csch": lambda x: 1 / jnp.sinh(x),
+    "digamma": special.digamma,
+    "erf": special.erf,
+    "erfc": special.erfc,
+    "erfinv": special.erfinv,
+    "exp": jnp.exp,
+    "factorial": lambda x: special.gamma(x + 1),
+    "floor": jnp.floor,
+    "gamma": special.gamma,
+    "log": jnp.log,
+    "loggamma": special.gammaln,
+    "polygamma": special.polygamma,
+    "re": lambda x: x,
+    "sec": lambda x: 1 / jnp.cos(x),
+    "sech": lambda x: 1 / jnp.cosh(x),
+    "sign": jnp.sign,
+    "sin": jnp.sin,
+    "sinc": lambda x: jnp.sinc(x / jnp.pi),
+    "sinh": jnp.sinh,
+    "tan": jnp.tan,
+    "tanh": jnp.tanh,
+}
