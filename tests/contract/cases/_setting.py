@@ -67,10 +67,10 @@ class Setting:
 
     @property
     def point(self) -> tuple[Variable, ...]:
-        """What differentiates: every operand but a cache, which is computed from the values."""
+        """What differentiates: not a cache, which is computed from the values, nor an order."""
         kinds = [op.kind for op in self.definition.operands]
         pairs = zip(self.operands, kinds, strict=True)
-        return tuple(x for x, kind in pairs if kind is not Kind.CACHE)
+        return tuple(x for x, kind in pairs if kind not in (Kind.CACHE, Kind.ORDER))
 
     @property
     def result_supports(self) -> list[np.ndarray]:
@@ -103,6 +103,8 @@ class Setting:
         for op in self.definition.operands:
             if op.kind is Kind.CACHE:
                 operands.append(cholesky(self.structure, operands[0], throw=False)[0])
+            elif op.kind is Kind.ORDER:
+                operands.append(np.zeros((), operands[0].dtype))
             else:
                 operands.append(next(given))
         return operands
