@@ -93,10 +93,11 @@ using SymmetricProductTransposeKernel =
     FactorBinaryKernel<&PlanKernels<double>::symmetric_product_transpose,
                        &PlanKernels<float>::symmetric_product_transpose>;
 
-// L -> Y
+// L -> Y, possibly in L's memory. The second operand is not read: it makes XLA run this call after
+// the one that computes it.
 struct SelectedInverseKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1}, 1, {1}, 1};
+  static constexpr Signature signature{{1, 0}, 2, {1}, 1};
   template <class T>
   static xf::Error run(const PlanPointer& plan, const Call& call) {
     for_each_member<T>(call, 2 * plan->cost, [&](const Work<T>& work, std::int64_t b) {

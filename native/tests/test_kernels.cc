@@ -109,6 +109,9 @@ void test_derivatives(const Problem& p) {
   std::vector<T> z = unset<T>(plan.size);
   table<T>().selected_inverse(plan, session, l.data(), z.data());
   CHECK_CLOSE(z, p.truth.weighted_inverse);
+  std::vector<T> in_place = l;
+  table<T>().selected_inverse(plan, session, in_place.data(), in_place.data());
+  CHECK(in_place == z);
 }
 
 // Needs no closed pattern: any lower triangular L will do.

@@ -68,6 +68,6 @@ def test_one_program_serves_many_patterns():
 
     for setting in [*settings, *settings]:
         got = run(traced(setting.structure)[1], setting.operands[0].value)
-        (expected,) = setting.apply(setting.operands[0].value)
+        (expected,) = setting.apply(*(x.value for x in setting.operands))
         tol.assert_close(got, expected, tol.value(np.float64))
     assert len(traces) == 1

@@ -41,6 +41,11 @@ class Kind(enum.Enum):
     """The result is linear in it: tangents go through the operation; it has a transpose rule."""
     SMOOTH = "smooth"
     """Differentiable, with a tangent rule of its own."""
+    ORDER = "order"
+    """A scalar whose value means nothing: the kernel runs after what computes it."""
+
+
+_UNDIFFERENTIATED = (Kind.CACHE, Kind.ORDER)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ class Definition:
     call JAX, which could wait for the thread that runs it.
 
     `overwrites` names the operand in whose memory the kernel may build the first result, where
-    both have one shape and nothing reads the operand later.
+    both have one shape and nothing reads the operand later. Where a primitive has the parameter
+    `in_place`, it does so only if that is true.
     """
 
     name: str
@@ -194,7 +200,7 @@ def _jvp(
     tangents = _shift(d, ref, tangents[len(ref.operands) :], operands, results, params)
     totals: list[Any] = [None] * len(results)
     for i, (op, tangent) in enumerate(zip(d.operands, tangents, strict=True)):
-        if type(tangent) is ad.Zero or op.kind is Kind.CACHE or op.name in d.shifts:
+        if type(tangent) is ad.Zero or op.kind in _UNDIFFERENTIATED or op.name in d.shifts:
             continue
         if op.kind is Kind.LINEAR:
             parts = bind(*operands[:i], tangent, *operands[i + 1 :])
@@ -345,7 +351,7 @@ def _lower_native(
     target = _native.target_name(d.name, dynamic=count > 0)
     avals = [ctx.avals_in[i] for i in kept]
     aliases = {}
-    if d.overwrites is not None:
+    if d.overwrites is not None and params.get("in_place", True):
         k = kept.index(count + d.place(d.overwrites))
         if avals[k].shape == ctx.avals_out[0].shape:
             aliases = {k: 0}

@@ -16,8 +16,7 @@ from cholax.primitives.selected_inverse import selected_inverse
 
 
 def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
-    del results
-    gradient = gather(value_map(ref), selected_inverse(ref, operands[1]))
+    gradient = gather(value_map(ref), selected_inverse(ref, operands[1], after=results[0]))
     return jnp.sum(gradient * tangent, axis=-1)
 
 

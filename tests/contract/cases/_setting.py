@@ -79,10 +79,10 @@ class Setting:
 
     @property
     def point(self) -> tuple[Variable, ...]:
-        """What differentiates: every operand but a cache, which is computed from the values."""
+        """What differentiates: not a cache, which is computed from the values, nor an order."""
         kinds = [op.kind for op in self.definition.operands]
         pairs = zip(self.operands, kinds, strict=True)
-        return tuple(x for x, kind in pairs if kind is not Kind.CACHE)
+        return tuple(x for x, kind in pairs if kind not in (Kind.CACHE, Kind.ORDER))
 
     @property
     def result_supports(self) -> list[np.ndarray]:
@@ -112,7 +112,9 @@ class Setting:
     def _complete(self, caches: Callable[..., Any], point: tuple[Any, ...]) -> list[Any]:
         given, kinds = iter(point), [op.kind for op in self.definition.operands]
         made = iter(caches(self.structure, point[0]) if Kind.CACHE in kinds else ())
-        return [next(made if kind is Kind.CACHE else given) for kind in kinds]
+        order = iter([np.zeros((), point[0].dtype)] if Kind.ORDER in kinds else ())
+        source = {Kind.CACHE: made, Kind.ORDER: order}
+        return [next(source.get(kind, given)) for kind in kinds]
 
 
 def _floats(results: Any) -> tuple[Any, ...]:

@@ -1,12 +1,17 @@
 """selected_inverse: L -> w∘A⁻¹ on the filled pattern."""
 
-from tests.contract.cases._setting import Setting, factor
+from functools import partial
+
+import numpy as np
+
+from tests.contract.cases._setting import Setting, factor, free
 from tests.contract.patterns import Problem
 
 
-def _setting(problem: Problem) -> Setting:
+def _setting(problem: Problem, *, in_place: bool) -> Setting:
     plan = problem.plan
-    return Setting("selected_inverse", plan, (factor(problem, plan),), on_factor=True)
+    operands = (factor(problem, plan), free(np.zeros(())))
+    return Setting("selected_inverse", plan, operands, {"in_place": in_place}, on_factor=True)
 
 
-VARIANTS = {"": _setting}
+VARIANTS = {"": partial(_setting, in_place=False), "in_place": partial(_setting, in_place=True)}
