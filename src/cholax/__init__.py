@@ -3,7 +3,7 @@
 from cholax import csc as csc
 from cholax import errors as errors
 from cholax import matfun as matfun
-from cholax import numdiff as finite_difference
+from cholax import numdiff as finite_difference  # noqa: F401
 from cholax import primitives as primitives
 from cholax import symbolic as symbolic
 from cholax import testing as testing

@@ -14,8 +14,8 @@ from cholax.patterns import Pattern
 
 # Minimum fill takes as long as AMD, about as long as 3e6 flops of a factorisation of this size.
 MIN_FLOPS_FOR_FILL = 5e6
-# METIS takes 7 to 23 times as long as AMD, about 2.4 µs per stored entry. It is tried when factoring
-# under the better of the others costs at least this much in all, and this much per stored entry.
+# METIS takes 7 to 23 times as long as AMD, about 2.4 µs per stored entry. It is tried when
+# factoring under the better of the others costs at least this much in all and per stored entry.
 # Flops per entry, and METIS's factor time relative to the better of the others, one thread:
 # Delaunay mesh of 200 000 1.2e3, 0.88; 2-D grids up to 1000² 3.5e3 at most, 1.1 to 1.3; 20³ grid
 # 7.4e3, 0.83 (the ordering costs 6 factorisations); 40³ grid 9.4e4, 0.65; space-time 50 × 40² 0.68.
