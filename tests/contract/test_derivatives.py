@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from cholax.primitives import registry
 from cholax.testing import use_specification
 from tests import tolerances as tol
 from tests.contract.cases import CASES
@@ -57,23 +58,30 @@ def test_compiled(name, transform):
     check(name, transform, np.float64, compiled(transform))
 
 
+# Primitives on the host have one program for every transform: here the compiled tests are enough.
+NATIVE = [
+    pytest.param(name, marks=pytest.mark.slow) if registry[name.partition("-")[0]].host else name
+    for name in MAIN
+]
+
+
 # Eager operations compile once each and are shared by all tests: with one variant of each primitive
 # three times as fast as compiling all of them.
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NATIVE)
 def test_eager_float32(name, transform):
     check(name, transform, np.float32, eagerly(transform))
 
 
 # Specifications compile slowly; these contain the values, gradients and batches of the others.
 @pytest.mark.parametrize("transform", ["jvp", "vmap_grad", "grad_grad", "third"])
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NATIVE)
 def test_specification_backend(name, transform):
     with use_specification():
         check(name, transform, np.float64, eagerly(transform))
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NATIVE)
 def test_specification_backend_float32(name):
     with use_specification():
         check(name, "third", np.float32, eagerly("third"))

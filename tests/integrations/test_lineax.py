@@ -105,6 +105,7 @@ def test_solve_and_derivatives_match_the_dense_solver(case, transform):
     close(got, quick(run(partial(twin, case)))(values, B))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(0, None), (0, 0)])
 @pytest.mark.parametrize("transform", ["jvp", "grad"])
 @pytest.mark.parametrize("case", ["lu", "cholesky"])

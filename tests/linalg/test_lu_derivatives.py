@@ -80,6 +80,7 @@ def test_third_order_matches_the_dense_twin(transform):
     assert_close(got, quick(run(twin))(A.values, B), tol.third)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
 @pytest.mark.parametrize("transform", ["jvp", "grad"])
 def test_vmap_of_derivatives_and_gradient_of_vmap(transform, axes):

@@ -85,6 +85,7 @@ def test_too_many_steps_inside_a_program_give_nan():
     assert np.all(np.isnan(compiled(100.0)))
 
 
+@pytest.mark.slow
 def test_function_with_a_norm_is_differentiable_in_what_it_closes_over():
     b = jnp.arange(1.0, 4.0)
 

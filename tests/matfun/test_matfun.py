@@ -69,6 +69,7 @@ def test_values_and_all_derivatives(name):
     tol.assert_close(forward, (ahead - behind) / (2 * h), 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCIPY)
 def test_value_and_adjoint_pair(name):
     A, E, G = matrices()

@@ -34,6 +34,7 @@ def assert_trees_close(got, expected, tolerance):
     tol.assert_all_close(jax.tree.leaves(got), jax.tree.leaves(expected), tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gradient_of_a_pytree(method):
     assert_trees_close(gradient(scalar, method)(POINT), jax.grad(scalar)(POINT), ACCURACY[method])
@@ -69,6 +70,7 @@ def vector(x):
     return {"u": jnp.stack([x["a"] * x["b"], jnp.cos(x["a"])]), "s": x["b"] ** 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["central", "adaptive"])
 def test_jacobian_nests_as_jax_does(method):
     got = jacobian(vector, method)(POINT)

@@ -105,6 +105,7 @@ def test_wrong_transpose_is_caught():
         check_derivatives(f, [jnp.array([1.0, 2.0])], order=1)
 
 
+@pytest.mark.slow
 def test_several_arguments_and_integers():
     f = lambda A, b, k: {"x": jnp.sin(A @ b) ** k, "k": k}  # noqa: E731
     A = jnp.array([[2.0, 1.0], [0.5, 3.0]])
