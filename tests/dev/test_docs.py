@@ -1,4 +1,4 @@
-"""The tutorials run, block by block; links and pictures of all pages exist."""
+"""Tutorials and how-to pages run, block by block; links and pictures of all pages exist."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,9 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-PAGES = sorted((DOCS / "tutorials").glob("*.md"))
+# Pages whose blocks stand alone; the others show fragments.
+HOW_TO = ("finite-differences", "lineax-and-optimistix", "matrix-functions", "symbolic")
+PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), *(DOCS / f"how-to/{x}.md" for x in HOW_TO)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(DOCS)) for p in PAGES])
