@@ -48,6 +48,7 @@ def test_nonsymmetric_values_on_a_symmetric_pattern_never_meet_cholesky():
     assert bool(jnp.all(jnp.isnan(z)))
 
 
+@pytest.mark.slow
 def test_gradient_of_a_minimum_factors_nothing():
     F, _, theta = chain(N, (-0.7, -0.7))
     bands = sp.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(N, N)).tocsc()

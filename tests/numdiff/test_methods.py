@@ -48,7 +48,7 @@ def test_five_point_has_the_right_sign():
     "method",
     [
         "adaptive",
-        "central",
+        pytest.param("central", marks=pytest.mark.slow),
         *(pytest.param(m, marks=pytest.mark.slow) for m in ("forward", "five_point", "richardson")),
     ],
 )
