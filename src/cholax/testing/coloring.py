@@ -40,7 +40,13 @@ def check_coloring(coloring: Coloring) -> None:
 
 
 def check_column_coloring(coloring: Coloring) -> None:
-    """No two columns of one colour share a row, and every column with an entry has a colour."""
+    """No two columns of one colour share a row, and every column with an entry has a colour.
+
+    Example:
+        >>> import cholax as cx
+        >>> from cholax.sparsediff import color_columns
+        >>> cx.testing.check_column_coloring(color_columns(cx.tril(cx.eye(3)).pattern))
+    """
     by_row = defaultdict(list)
     for i, j in _entries(coloring):
         assert coloring.column_colors[j] >= 0, f"column {j} has entries but no colour"
@@ -49,7 +55,13 @@ def check_column_coloring(coloring: Coloring) -> None:
 
 
 def check_row_coloring(coloring: Coloring) -> None:
-    """No two rows of one colour share a column, and every row with an entry has a colour."""
+    """No two rows of one colour share a column, and every row with an entry has a colour.
+
+    Example:
+        >>> import cholax as cx
+        >>> from cholax.sparsediff import color_rows
+        >>> cx.testing.check_row_coloring(color_rows(cx.tril(cx.eye(3)).pattern))
+    """
     by_column = defaultdict(list)
     for i, j in _entries(coloring):
         assert coloring.row_colors[i] >= 0, f"row {i} has entries but no colour"
@@ -58,7 +70,13 @@ def check_row_coloring(coloring: Coloring) -> None:
 
 
 def check_bidirectional_coloring(coloring: Coloring) -> None:
-    """Each entry is alone of its column's colour in its row, or of its row's in its column."""
+    """Each entry is alone of its column's colour in its row, or of its row's in its column.
+
+    Example:
+        >>> import cholax as cx
+        >>> from cholax.sparsediff import color_bidirectional
+        >>> cx.testing.check_bidirectional_coloring(color_bidirectional(cx.tril(cx.eye(3)).pattern))
+    """
     entries = _entries(coloring)
     for i, j in entries:
         color, row_color = coloring.column_colors[j], coloring.row_colors[i]
@@ -70,7 +88,13 @@ def check_bidirectional_coloring(coloring: Coloring) -> None:
 
 
 def check_star_coloring(coloring: Coloring) -> None:
-    """Neighbours differ, and no path on four vertices has only two colours."""
+    """Neighbours differ, and no path on four vertices has only two colours.
+
+    Example:
+        >>> import cholax as cx
+        >>> from cholax.sparsediff import color_star
+        >>> cx.testing.check_star_coloring(color_star(cx.eye(3).pattern))
+    """
     color, neighbours = coloring.column_colors, _neighbours(coloring)
     for v, around in neighbours.items():
         for w in around:
@@ -83,7 +107,13 @@ def check_star_coloring(coloring: Coloring) -> None:
 
 
 def check_acyclic_coloring(coloring: Coloring) -> None:
-    """Neighbours differ, and no cycle has only two colours."""
+    """Neighbours differ, and no cycle has only two colours.
+
+    Example:
+        >>> import cholax as cx
+        >>> from cholax.sparsediff import color_acyclic
+        >>> cx.testing.check_acyclic_coloring(color_acyclic(cx.eye(3).pattern))
+    """
     color, neighbours = coloring.column_colors, _neighbours(coloring)
     two_colored = defaultdict(list)
     for v, around in neighbours.items():
