@@ -9,6 +9,7 @@ one fixed order. How the peers get installed: benchmarks/compare/README.md.
 """
 
 import argparse
+import dataclasses
 import datetime as dt
 import json
 import sys
@@ -41,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--engines", nargs="+", default=[entry.name for entry in ROSTER])
     parser.add_argument("--operations", nargs="+", default=list(OPERATIONS), choices=OPERATIONS)
+    parser.add_argument("--orderings", nargs="+", help="only these; large problems need memory")
     parser.add_argument("--rounds", type=int, default=Budget.rounds)
     parser.add_argument("--seconds", type=float, default=Budget.seconds, help="per problem")
     parser.add_argument("--turn", type=float, default=Budget.turn, help="seconds of one turn")
@@ -48,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="interpreter that has cholax")
     parser.add_argument("--peers", default=str(PEERS), help="interpreter that has the peers")
     parser.add_argument("--output", type=Path, help="results file; results/<date>-<cpu>.json")
+    parser.add_argument("--add", action="store_true", help="keep the file's other problems")
     found = parser.parse_args()
     if found.quick:
         found.problems = found.problems or list(QUICK)
@@ -73,6 +76,7 @@ def start(options: argparse.Namespace) -> dict[int, list[tuple[Entry, Engine]]]:
         for entry in ROSTER:
             if entry.name not in options.engines or count not in entry.threads:
                 continue
+            entry = restricted(entry, options.orderings)
             python = options.python if entry.ours else options.peers
             engine = Engine(entry.name, python, count, options.timeout)
             versions = ask_versions(engine)
@@ -81,6 +85,12 @@ def start(options: argparse.Namespace) -> dict[int, list[tuple[Entry, Engine]]]:
             else:
                 print(f"{entry.name} skipped: {versions['error']}")
     return found
+
+
+def restricted(entry: Entry, orderings: list[str] | None) -> Entry:
+    """The entry with the wanted orderings only; with its own where it has none of them."""
+    kept = tuple(name for name in entry.orderings if name in (orderings or entry.orderings))
+    return dataclasses.replace(entry, orderings=kept or entry.orderings)
 
 
 def ask_versions(engine: Engine) -> dict[str, Any]:
@@ -118,6 +128,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "skipped": [],
         "failures": [],
     }
+    if options.add and path.exists():
+        result = earlier(path, chosen_problems(options.problems)) | {"machine": about}
     engines = start(options)
     for pairs in engines.values():
         for entry, engine in pairs:
@@ -132,6 +144,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     result["ceilings_after"] = ceilings(options.threads)
     save(path, result)
     print(f"written: {path}")
+    return result
+
+
+def earlier(path: Path, again: list[str]) -> dict[str, Any]:
+    """A results file without the problems that are measured again."""
+    result = json.loads(path.read_text())
+    result["problems"] = {k: v for k, v in result["problems"].items() if k not in again}
+    result["runs"] = [run for run in result["runs"] if run["problem"] not in again]
+    for field in ("skipped", "failures"):
+        result[field] = [line for line in result[field] if line.split(":")[0] not in again]
     return result
 
 

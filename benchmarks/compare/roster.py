@@ -40,7 +40,7 @@ ROSTER = (
     Entry("cholmod", ("amd", "metis", "nesdis", "amd_simplicial")),
     Entry("pardiso", ("amd", "metis"), settle=0.25),  # KMP_BLOCKTIME is 200 ms
     Entry("rslab", ("race",)),
-    Entry("sparsax", ("default",)),
+    Entry("sparsax", ("default",), threads=(1,)),
     Entry("chompack", ("amd",), threads=(1,), detail="amd"),
     Entry("eigen", ("amd",), threads=(1,)),
     Entry("superlu", ("mmd",), threads=(1,)),

@@ -21,12 +21,16 @@ class Budget:
         seconds: no further round (after the first) once a problem has taken this long.
         turn: a turn repeats its operation for about so many seconds.
         slow: an operation this slow is measured once only.
+        short: an operation shorter than this runs once untimed in every turn, and at least three
+            times timed: another engine's turn has emptied the caches, and an operation with many
+            calls a turn would not show it while one with few would.
     """
 
     rounds: int = 5
     seconds: float = 300.0
     turn: float = 0.15
     slow: float = 20.0
+    short: float = 1.0
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Run:
     ordering: str
     opened: dict[str, Any]
     calls: dict[str, int] = field(default_factory=dict)
+    warm: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, list[list[float]]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -49,7 +54,13 @@ class Run:
 
     def turn(self, operation: str, calls: int) -> list[float]:
         """Time an operation; an empty list where it fails, which drops it."""
-        answer = self.engine.ask("time", ordering=self.ordering, operation=operation, calls=calls)
+        answer = self.engine.ask(
+            "time",
+            ordering=self.ordering,
+            operation=operation,
+            calls=calls,
+            warm=self.warm.get(operation, 0),
+        )
         time.sleep(self.entry.settle if self.engine.threads > 1 else 0.0)
         if "seconds" in answer:
             return answer["seconds"]
@@ -129,7 +140,9 @@ def _warm_up(run: Run, budget: Budget, wanted: tuple[str, ...]) -> None:
             run.notes.append(f"{operation}: measured once, it takes {first[0]:.0f} s")
             del run.calls[operation]
         elif first:
-            run.calls[operation] = max(1, min(20, int(budget.turn / first[0])))
+            short = first[0] < budget.short
+            run.warm[operation] = int(short)
+            run.calls[operation] = max(3 if short else 1, min(20, int(budget.turn / first[0])))
 
 
 def _one_round(runs: list[Run]) -> None:

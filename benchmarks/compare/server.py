@@ -62,10 +62,14 @@ class Server:
             "operations": list(session.operations),
         }
 
-    def do_time(self, ordering: str, operation: str, calls: int) -> dict[str, Any]:
-        """Time an operation `calls` times, on new values each time."""
+    def do_time(
+        self, ordering: str, operation: str, calls: int, warm: int = 0
+    ) -> dict[str, Any]:
+        """Time an operation `calls` times, on new values each time, after `warm` untimed calls."""
         session = self.sessions[ordering]
         gc.collect()
+        for _ in range(warm):
+            self._once(session, operation)
         return {"seconds": [self._once(session, operation) for _ in range(calls)]}
 
     def do_check(self, ordering: str, operations: list[str]) -> dict[str, Any]:
