@@ -21,6 +21,7 @@ class Budget:
         seconds: no further round (after the first) once a problem has taken this long.
         turn: a turn repeats its operation for about so many seconds.
         slow: an operation this slow is measured once only.
+        cycle: seconds for passes over all operations of our own engine, each timed once a pass.
         short: an operation shorter than this runs once untimed in every turn, and at least three
             times timed: another engine's turn has emptied the caches, and an operation with many
             calls a turn would not show it while one with few would.
@@ -31,6 +32,7 @@ class Budget:
     turn: float = 0.15
     slow: float = 20.0
     short: float = 1.0
+    cycle: float = 10.0
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Run:
     calls: dict[str, int] = field(default_factory=dict)
     warm: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, list[list[float]]] = field(default_factory=dict)
+    to_factor: dict[str, float] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -77,6 +80,7 @@ class Run:
             "facts": self.opened["facts"],
             "analyse": statistics.median(self.opened["analyse"]),
             "operations": {name: _summary(turns) for name, turns in self.seconds.items() if turns},
+            "to_factor": self.to_factor,
             "results": self.results,
             "notes": self.notes,
         }
@@ -106,6 +110,8 @@ def measure(
             break
         _one_round(runs)
     for run in runs:
+        if run.entry.ours and run.ordering == run.entry.detail:
+            _cycles(run, budget)
         _check(run)
     for _, engine in pairs:
         engine.ask("close")
@@ -151,6 +157,22 @@ def _one_round(runs: list[Run]) -> None:
             calls = run.calls.get(operation)
             if calls and (turn := run.turn(operation, calls)):
                 run.seconds.setdefault(operation, []).append(turn)
+
+
+def _cycles(run: Run, budget: Budget) -> None:
+    """Operations in units of the factorisation: medians over passes in one undisturbed process.
+
+    The clock moves by half between one engine's turn and the next, so that times of different turns
+    do not tell what one operation costs in terms of another.
+    """
+    operations = list(run.calls)
+    once = sum(statistics.median(run.seconds[name][-1]) for name in operations)
+    cycles = max(3, min(50, int(budget.cycle / once)))
+    answer = run.engine.ask("cycle", ordering=run.ordering, operations=operations, cycles=cycles)
+    seconds = answer.get("seconds", {})
+    for name in operations if "factor" in seconds else ():
+        ratios = [a / b for a, b in zip(seconds[name], seconds["factor"], strict=True)]
+        run.to_factor[name] = statistics.median(ratios)
 
 
 def _check(run: Run) -> None:

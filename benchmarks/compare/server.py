@@ -62,15 +62,23 @@ class Server:
             "operations": list(session.operations),
         }
 
-    def do_time(
-        self, ordering: str, operation: str, calls: int, warm: int = 0
-    ) -> dict[str, Any]:
+    def do_time(self, ordering: str, operation: str, calls: int, warm: int = 0) -> dict[str, Any]:
         """Time an operation `calls` times, on new values each time, after `warm` untimed calls."""
         session = self.sessions[ordering]
         gc.collect()
         for _ in range(warm):
             self._once(session, operation)
         return {"seconds": [self._once(session, operation) for _ in range(calls)]}
+
+    def do_cycle(self, ordering: str, operations: list[str], cycles: int) -> dict[str, Any]:
+        """Time operations one after another, `cycles` times: how they relate to each other."""
+        session = self.sessions[ordering]
+        gc.collect()
+        found: dict[str, list[float]] = {name: [] for name in operations}
+        for _ in range(cycles):
+            for name in operations:
+                found[name].append(self._once(session, name))
+        return {"seconds": found}
 
     def do_check(self, ordering: str, operations: list[str]) -> dict[str, Any]:
         """One pass on the unchanged values, with the results that engines must agree on."""

@@ -94,15 +94,16 @@ class Checker:
         runs = self.r.of(name, threads, "cholax")
         return next((seconds(run, operation) for run in runs if run["ordering"] == ordering), None)
 
-    def to_factor(self, operation: str, least_flops: float = 0.0) -> dict[str, float]:
-        """Operation ÷ our own factor in the same ordering, worst ordering, one thread."""
-        found: dict[str, float] = {}
-        for name in self.meshes:
-            for run in self.r.of(name, 1, "cholax"):
-                time, factor = seconds(run, operation), seconds(run, "factor")
-                if time and factor and run["facts"]["flops"] >= least_flops:
-                    found[name] = max(found.get(name, 0.0), time / factor)
-        return found
+    def to_factor(
+        self, operation: str, least_flops: float = 0.0, group: str = "mesh"
+    ) -> dict[str, float]:
+        """Operation ÷ our own factor, alternating in one process, one thread."""
+        return {
+            name: run["to_factor"][operation]
+            for name in self.r.names(group)
+            for run in self.r.of(name, 1, "cholax")
+            if operation in run.get("to_factor", {}) and run["facts"]["flops"] >= least_flops
+        }
 
     def factor(self) -> Iterator[Bar]:
         """Numeric factorisation."""
@@ -174,12 +175,8 @@ class Checker:
                 1.5,
                 self._to_stream(threads),
             )
-        ratios = {}
-        for name in self.meshes:
-            for run in self.r.of(name, 1, "cholax"):
-                one, many = seconds(run, "solve1"), seconds(run, "solve32")
-                if one and many:
-                    ratios[name] = max(ratios.get(name, 0.0), many / one)
+        one, many = self.to_factor("solve1"), self.to_factor("solve32")
+        ratios = {name: many[name] / one[name] for name in one.keys() & many.keys()}
         yield extreme("solve, 32 right-hand sides ÷ 1, 1T", 8, ratios)
 
     def _to_stream(self, threads: int) -> dict[str, float]:
@@ -196,12 +193,9 @@ class Checker:
     def tiny(self) -> Iterator[Bar]:
         """Small systems: dispatch, batches."""
         for operation in ("log_det_of_values", "value_and_gradient"):
-            ratios = {}
-            for name in self.r.names("tiny"):
-                for run in self.r.of(name, 1, "cholax"):
-                    time, empty = seconds(run, operation), seconds(run, "dispatch")
-                    if time and empty:
-                        ratios[name] = time / empty
+            time = self.to_factor(operation, group="tiny")
+            empty = self.to_factor("dispatch", group="tiny")
+            ratios = {name: time[name] / empty[name] for name in time.keys() & empty.keys()}
             yield extreme(f"{operation} at n = 100 ÷ an empty FFI call, 1T", 3, ratios)
         ratios = {}
         for name in self.r.names("batch"):
