@@ -126,13 +126,13 @@ int main(int argc, char** argv) {
       time([&](auto w) { k.symmetric_product_transpose(*plan, w, l.data(), x.data(), y.data()); });
   const auto solve = [&](int columns) {
     return time([&](auto w) {
-      std::fill(b.begin(), b.end(), 1.0);
+      std::fill_n(b.begin(), std::size_t(n) * columns, 1.0);
       k.solve_lower(*plan, w, l.data(), columns, b.data());
     });
   };
   const auto solve_t = [&](int columns) {
     return time([&](auto w) {
-      std::fill(b.begin(), b.end(), 1.0);
+      std::fill_n(b.begin(), std::size_t(n) * columns, 1.0);
       k.solve_lower_transposed(*plan, w, l.data(), columns, b.data());
     });
   };
