@@ -5,6 +5,7 @@ from cholax import errors as errors
 from cholax import matfun as matfun
 from cholax import numdiff as finite_difference  # noqa: F401
 from cholax import primitives as primitives
+from cholax import stats as stats
 from cholax import symbolic as symbolic
 from cholax import testing as testing
 from cholax._native import num_threads as num_threads

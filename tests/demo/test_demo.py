@@ -206,6 +206,7 @@ def test_comparison_reports_disagreement_and_nan():
     assert "2 of 3 DISAGREE" in comparison.table([right, wrong, nan])
 
 
+@pytest.mark.slow
 def test_command_prints_progress_and_agrees_with_the_reference(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-m", "cholax.cli", "demo", "--output", str(tmp_path)],

@@ -1,5 +1,6 @@
 """Tutorials and how-to pages run, block by block; links and pictures of all pages exist."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -13,12 +14,39 @@ def blocks(page: Path) -> list[str]:
 
 
 # Pages whose blocks stand alone; the others show fragments.
-HOW_TO = ("finite-differences", "lineax-and-optimistix", "matrix-functions", "symbolic")
-PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), *(DOCS / f"how-to/{x}.md" for x in HOW_TO)]
+HOW_TO = (
+    "finite-differences",
+    "gmrf",
+    "laplace",
+    "latent-models",
+    "lineax-and-optimistix",
+    "matrix-functions",
+    "mixed-models",
+    "pymc",
+    "samplers",
+    "symbolic",
+)
+# Pages on other packages, run where those are installed.
+WITH_EXTRAS = {
+    "how-to/gmrf": ["numpyro"],
+    "how-to/mixed-models": ["formulaic", "matplotlib"],
+    "how-to/pymc": ["pymc"],
+    "how-to/samplers": ["blackjax", "arviz"],
+    "tutorials/latent-gaussian-models": ["libpysal"],
+}
+TUTORIALS = sorted(f"tutorials/{path.stem}" for path in (DOCS / "tutorials").glob("*.md"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(DOCS)) for p in PAGES])
-def test_python_blocks_run_in_order(page: Path) -> None:
+@pytest.mark.slow  # ten to forty seconds each, nearly all of it compilation
+@pytest.mark.parametrize("name", [*TUTORIALS, *(f"how-to/{x}" for x in HOW_TO)])
+def test_python_blocks_run_in_order(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = DOCS / f"{name}.md"
+    missing = [x for x in WITH_EXTRAS.get(name, []) if importlib.util.find_spec(x) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    monkeypatch.chdir(tmp_path)
     namespace: dict = {"__name__": "docs"}
     for block in blocks(page):
         exec(compile(block, page.name, "exec"), namespace)

@@ -113,6 +113,7 @@ def test_closed_over_values_count_as_arguments():
     assert_close(jax.grad(jax.jit(closed))(2.0), SLOPE, value(np.float64))
 
 
+@pytest.mark.slow
 def test_tolerance_of_the_iteration_does_not_limit_the_derivative_at_the_solution_found():
     """With tol=1e-3 the factor is that of a far iterate; refinement makes up for it."""
 
@@ -205,6 +206,7 @@ def test_detected_pattern_holds_for_parameters_that_are_zero_now():
         assert_close(F(solve(theta, c), theta, c), np.zeros(n), value(np.float64))
 
 
+@pytest.mark.slow
 def test_lanes_of_a_sparse_root_converge_and_differentiate_each_by_itself():
     n = 40
     F, pattern, theta = chain(n, (-0.7, -0.7))

@@ -106,6 +106,7 @@ def test_cholesky_steps_where_the_jacobian_is_tagged_definite():
     close(slope, quick(jax.grad(lambda x: jnp.sum(dense_root((x, 0.0)) ** 2)))(5.0))
 
 
+@pytest.mark.slow
 def test_given_sparsity_replaces_detection():
     pattern = cx.from_dense(jax.jacfwd(bratu)(X0, ARGS)).pattern
     solver = sparse(sparsity=pattern)

@@ -169,6 +169,7 @@ def forget():
     cache.clear()
 
 
+@pytest.mark.slow
 def test_plans_are_released_with_their_owners():
     forget()
     before = structures()
@@ -216,6 +217,7 @@ def test_using_many_patterns_keeps_none_beyond_the_bounded_memory():
     assert structures() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_repeated_eager_calls_do_not_grow():
     problem = grid_problem(40, 40)

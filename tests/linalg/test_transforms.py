@@ -143,6 +143,7 @@ def unrolled(values):
     return total
 
 
+@pytest.mark.slow
 def test_scan_agrees_with_the_unrolled_loop_to_second_order():
     v = VALUES[0]
     assert_close(scanned(v), unrolled(v), VALUE)

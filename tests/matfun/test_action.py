@@ -56,6 +56,7 @@ def test_all_derivatives_agree_with_the_dense_exponential():
     tol.assert_all_close(results(limited), results(dense), tol.gradient(b.dtype))
 
 
+@pytest.mark.slow
 def test_symmetric_half_storage_counts_both_entries():
     Q = scipy.sparse.diags_array([[1.0, 2.0], [3.0, 4.0, 5.0], [1.0, 2.0]], offsets=[-1, 0, 1])
     A, b = cx.from_scipy(Q.tocsc(), symmetric=True), jnp.arange(3.0)

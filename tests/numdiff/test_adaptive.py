@@ -117,6 +117,7 @@ def test_steps_follow_the_format(dtype, f, x, truth, widest):
     assert float(error) <= widest * abs(truth)
 
 
+@pytest.mark.slow
 def test_random_functions_are_covered():
     """Coefficients, frequencies and offsets over many orders; one program, 400 functions."""
     random = np.random.default_rng(7)

@@ -159,6 +159,7 @@ def test_rectangular_sparse_jacobian():
     tol.assert_close(J.to_dense(), [[3.0, 2.0, 0.0], [0.0, 0.0, 8.0]], 1e-8)
 
 
+@pytest.mark.slow
 def test_sparse_hessian_is_symmetric_storage():
     f = lambda x: jnp.sum(jnp.sin(x[1:] * x[:-1])) + jnp.sum(x**3)  # noqa: E731
     x = jnp.linspace(0.1, 1, 5)
@@ -194,6 +195,7 @@ def test_bounds_per_leaf_with_only_one_side():
         assert np.all(np.abs(v - t) <= 4 * e)
 
 
+@pytest.mark.slow
 def test_hessian_at_a_bound():
     f = lambda x: inside(x[0]) * inside(x[1]) ** 2  # noqa: E731
     value, error = hessian(f, bounds=(0.0, 1.0), evaluate="host", with_error=True)(

@@ -1,0 +1,146 @@
+"""`Constraints`: linear conditions A x = e that hold exactly."""
+
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cholax._core.dtypes import check_values
+from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax.stats.constraints.rows import Rows
+
+
+@final
+@jax.tree_util.register_pytree_node_class
+class Constraints:
+    """Linear constraints A x = e, k of them on n variables; a pytree whose only leaf is e.
+
+    A is known on the host: it decides how matrices are factored, and its rank is checked. The
+    right-hand side may be traced and differentiated.
+
+    Args:
+        A: `(k, n)` array, SciPy matrix or `SparseMatrix` of full row rank; a vector is one row.
+        e: `(k,)` right-hand side, zero when left out.
+
+    Raises:
+        ShapeError: A has more rows than columns, or e is not one number per row.
+        StructureError: rows that depend on each other.
+        UnsupportedError: A is traced.
+
+    Example:
+        >>> import cholax.stats as cs, numpy as np
+        >>> sum_to_zero = cs.Constraints(np.ones(4))
+        >>> sum_to_zero
+        Constraints(k=1, n=4)
+        >>> sum_to_zero.residual(np.array([1.0, 2.0, 3.0, -6.0])).tolist()
+        [0.0]
+    """
+
+    __slots__ = ("e", "rows")
+
+    def __init__(self, A: Any, e: Any = None) -> None:
+        self.rows = A if isinstance(A, Rows) else Rows(A, "Constraints")
+        self.e = None if e is None else _right_hand_side(e, self.rows.k)
+
+    def tree_flatten(self) -> tuple[tuple[Any], Rows]:
+        """Leaf: the right-hand side; static: the rows."""
+        return (self.e,), self.rows
+
+    @classmethod
+    def tree_unflatten(cls, rows: Rows, leaves: Any) -> "Constraints":
+        """Rebuild from leaves, which may be any objects."""
+        self = object.__new__(cls)
+        self.rows, (self.e,) = rows, leaves
+        return self
+
+    def __repr__(self) -> str:
+        return f"Constraints(k={self.k}, n={self.n})"
+
+    @property
+    def A(self) -> np.ndarray:
+        """`(k, n)` coefficients, float64 and read-only."""
+        return self.rows.matrix
+
+    @property
+    def k(self) -> int:
+        """Number of constraints."""
+        return self.rows.k
+
+    @property
+    def n(self) -> int:
+        """Number of variables."""
+        return self.rows.n
+
+    def residual(self, x: Any) -> jax.Array:
+        """A x − e, of shape `(..., k)` for x of shape `(..., n)`."""
+        x = check_values(x, "Constraints.residual")
+        return x @ jnp.asarray(self.A.T, x.dtype) - self.right_hand_side(x.dtype)
+
+    def project(self, x: Any) -> jax.Array:
+        """The point of the plane nearest to x: x + Aᵀ(AAᵀ)⁻¹(e − A x), of x's shape."""
+        x = check_values(x, "Constraints.project")
+        return x - self.residual(x) @ jnp.asarray(self.rows.pseudo_inverse.T, x.dtype)
+
+    def coordinates(self, x: Any) -> jax.Array:
+        """Orthonormal coordinates y = Zᵀx on the plane, `(..., n − k)` for x of shape `(..., n)`.
+
+        Z is the basis of the null space of A that `point` uses, the trailing columns of k
+        Householder reflections; it is never formed.
+        """
+        x = check_values(x, "Constraints.coordinates")
+        Y, T = (jnp.asarray(part, x.dtype) for part in self.rows.reflectors)
+        return (x - ((x @ Y) @ T) @ Y.T)[..., self.k :]
+
+    def point(self, y: Any) -> jax.Array:
+        """The point of the plane with coordinates y: Aᵀ(AAᵀ)⁻¹e + Z y, of length-preserving Z.
+
+        Example:
+            >>> import cholax.stats as cs, numpy as np
+            >>> plane = cs.Constraints(np.ones(3), np.array([6.0]))
+            >>> x = plane.point(np.array([1.0, -2.0]))
+            >>> round(float(x.sum()), 4), plane.coordinates(x).round(4).tolist()
+            (6.0, [1.0, -2.0])
+        """
+        y = check_values(y, "Constraints.point")
+        Y, T = (jnp.asarray(part, y.dtype) for part in self.rows.reflectors)
+        x = jnp.concatenate([jnp.zeros((*y.shape[:-1], self.k), y.dtype), y], axis=-1)
+        shortest = jnp.asarray(self.rows.pseudo_inverse, y.dtype) @ self.right_hand_side(y.dtype)
+        return shortest + x - ((x @ Y) @ T.T) @ Y.T
+
+    def right_hand_side(self, dtype: Any) -> jax.Array:
+        """The right-hand side e, zeros where it was left out; `DtypeError` rather than a cast."""
+        if self.e is None:
+            return jnp.zeros(self.k, dtype)
+        if self.e.dtype != dtype:
+            raise DtypeError(
+                f"Constraints: e and the matrix must have one dtype, got {self.e.dtype} and "
+                f"{np.dtype(dtype)}. Convert one of them with .astype()."
+            )
+        return self.e
+
+
+def _right_hand_side(e: Any, k: int) -> jax.Array:
+    array = check_values(e, "Constraints")
+    if array.shape != (k,):
+        raise ShapeError(
+            f"Constraints: need a right-hand side of shape ({k},), got {array.shape}. "
+            "One number per row of A."
+        )
+    return array
+
+
+def as_constraints(constraints: Any, n: int, where: str) -> Constraints | None:
+    """None for no constraints; an error unless they are `Constraints` on n variables."""
+    if constraints is None:
+        return None
+    if not isinstance(constraints, Constraints):
+        raise StructureError(
+            f"{where}: constraints must be a Constraints object, got "
+            f"{type(constraints).__name__}. Build one with cholax.stats.Constraints(A, e)."
+        )
+    if constraints.n != n:
+        raise ShapeError(
+            f"{where}: the constraints are on {constraints.n} variables, the matrix has {n}."
+        )
+    return constraints if constraints.k else None

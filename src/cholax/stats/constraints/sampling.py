@@ -1,0 +1,59 @@
+"""Draws on the plane of linear constraints."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cholax.stats.constraints.small import quasi_definite
+
+if TYPE_CHECKING:
+    from cholax.stats.constraints.factor import ConstrainedFactor
+
+
+def sample_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """A shape given as one number or as several."""
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+
+
+@partial(jax.jit, static_argnums=2)
+def draw(factor: "ConstrainedFactor", key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Draws of N(0, Z(ZᵀQZ)⁻¹Zᵀ), `(*shape, n)`.
+
+    1. x ~ N(0, P), P the inverse of the pinned matrix;
+    2. x − PAᵀ(APAᵀ)⁻¹A x is N(0, Σ), on the plane but with the pins held back;
+    3. the covariance sought is Σ + ΣE C⁻¹ EᵀΣ with C = Γ⁻¹ − EᵀΣE, and −C⁻¹ is the trailing block
+       of S⁻¹, −ΣE C⁻¹ the trailing columns of P G S⁻¹. So ΣE C^(−½) times white noise is added.
+    """
+    for_field, for_pins = jax.random.split(key)
+    x = factor.factor.sample(for_field, shape)
+    k, pins = factor.k, len(factor.pins)
+    rows = None if factor.constraints is None else factor.constraints.rows
+    if rows is not None:
+        A = jnp.asarray(rows.matrix, x.dtype)
+        PAt = factor.solved[:, :k]
+        x = x - (x @ A.T) @ _inverse(A @ PAt) @ PAt.T
+    if pins:
+        inverse_C = -factor.inverse[k:, k:]
+        SigmaE = -(factor.solved @ factor.inverse[:, k:]) @ _inverse(inverse_C)
+        white = jax.random.normal(for_pins, (*x.shape[:-1], pins), x.dtype)
+        x = x + white @ _root(inverse_C).T @ SigmaE.T
+    if rows is not None:
+        # The rounding error of x goes back onto the plane.
+        off = x @ jnp.asarray(rows.matrix.T, x.dtype)
+        x = x - off @ jnp.asarray(rows.pseudo_inverse.T, x.dtype)
+    return x * factor.sound
+
+
+def _inverse(M: jax.Array) -> jax.Array:
+    """Inverse of a small positive definite matrix."""
+    M = 0.5 * (M + M.T)
+    return quasi_definite(M, lax.stop_gradient(jnp.diagonal(M)), M.shape[0])[0]
+
+
+def _root(M: jax.Array) -> jax.Array:
+    return jnp.sqrt(M) if M.shape == (1, 1) else jnp.linalg.cholesky(M)

@@ -1,0 +1,166 @@
+"""The Gaussian approximation at the mode as a differentiable function of the parameters.
+
+With f = −log_joint, û(θ) its minimiser on the plane A u = e, H(u, θ) its Hessian and K(b, e) the
+solution x of [H Aᵀ; A 0] [x; λ] = [b; e],
+
+    dû = K(−∂_θ∇f dθ, de)        dH = ∂_u H dû + ∂_θ H dθ        dL = C(L)[dH]
+
+The rule calls the function itself, so it holds for every order. It factors nothing: all solves use
+the factor that the search for the mode ended with, which belongs to H(û, θ) exactly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+from cholax import primitives
+from cholax.analysis import Plan
+from cholax.linalg.cholesky import cholesky
+from cholax.linalg.factor import Factor
+from cholax.linalg.matrix import SparseMatrix
+from cholax.stats.constraints import ConstrainedFactor, Constraints
+from cholax.stats.constraints.factor import pinned, restrict
+from cholax.stats.laplace.mode import Objective, Options, find_mode
+from cholax.stats.laplace.status import LaplaceStatus
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is static about one approximation.
+
+    Attributes:
+        energy: `energy(u, *residuals)`, f.
+        expansion: its value, gradient and Hessian in u.
+        plan: of the Hessian's pattern.
+        constraints: the plane, or None.
+        options: of the search.
+    """
+
+    energy: Callable[..., jax.Array]
+    expansion: Callable[..., Any]
+    plan: Plan
+    constraints: Constraints | None
+    options: Options
+
+    @property
+    def pins(self) -> tuple[int, ...]:
+        """Variables pinned while factoring."""
+        return () if self.constraints is None else self.constraints.rows.pins
+
+    def gradient(self, u: jax.Array, residuals: Sequence[Any]) -> jax.Array:
+        """∇f in u."""
+        return jax.grad(self.energy)(u, *residuals)
+
+    def hessian_values(self, u: jax.Array, residuals: Sequence[Any]) -> jax.Array:
+        """Entries of H(u, θ) on the pattern."""
+        return self.expansion(u, *residuals)[2].values
+
+    def plane(self, e: jax.Array | None) -> Constraints | None:
+        """The constraints with a right-hand side of this trace."""
+        return None if self.constraints is None else Constraints(self.constraints.rows, e)
+
+    def factorise(self, H: SparseMatrix) -> ConstrainedFactor:
+        """Factor a Hessian on the plane through the origin."""
+        factor = cholesky(pinned(H, self.pins), ordering=self.plan)
+        return restrict(H, self.plane(None), self.pins, None, factor)
+
+
+class Approximation(NamedTuple):
+    """N(û, H⁻¹) on the plane, in arrays; `factor` puts them together.
+
+    Attributes:
+        mode: û.
+        values: entries of H(û, θ).
+        panels: of the Cholesky factor of H, pinned.
+        pivot: its status.
+        status: of the search.
+    """
+
+    mode: jax.Array
+    values: jax.Array
+    panels: jax.Array
+    pivot: jax.Array
+    status: LaplaceStatus
+
+    def factor(self, problem: Problem, e: jax.Array | None) -> ConstrainedFactor:
+        """The factor of H(û, θ) on the plane."""
+        H = SparseMatrix(self.values, problem.plan.pattern)
+        made = Factor(pinned(H, problem.pins), problem.plan, self.panels, self.pivot)
+        return restrict(H, problem.plane(e), problem.pins, None, made)
+
+
+def approximate(
+    problem: Problem, start: jax.Array, e: jax.Array | None, residuals: Sequence[Any]
+) -> Approximation:
+    """Find the mode; differentiable in e and in the residuals, not in the start."""
+
+    @jax.custom_jvp
+    def solution(start: jax.Array, e: Any, residuals: Sequence[Any]) -> Approximation:
+        return _search(problem, start, e, residuals)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        found = solution(*primals)
+        return found, _tangent(problem, found, primals, tangents)
+
+    solution.defjvp(rule, symbolic_zeros=True)
+    return solution(start, e, list(residuals))
+
+
+def _search(problem: Problem, start: jax.Array, e: Any, residuals: Sequence[Any]) -> Approximation:
+    # Constants of the search: nothing here is differentiated, batching goes through.
+    residuals = [lax.stop_gradient(r) for r in residuals]
+    objective = Objective(
+        value=lambda u: problem.energy(u, *residuals),
+        expansion=lambda u: problem.expansion(u, *residuals),
+        factorise=problem.factorise,
+        constraints=problem.plane(e),
+    )
+    u, H, factor, status = find_mode(objective, start, problem.options)
+    (_, panels, pivot), _ = factor.factor.tree_flatten()
+    return Approximation(u, H.values, panels, pivot, status)
+
+
+def _tangent(problem: Problem, found: Approximation, primals: Any, tangents: Any) -> Approximation:
+    _, e, residuals = primals
+    _, de, changes = tangents
+    moving = [k for k, change in enumerate(changes) if not isinstance(change, SymbolicZero)]
+    values = [residuals[k] for k in moving]
+    directions = [changes[k] for k in moving]
+
+    def merged(moved: Sequence[Any]) -> list[Any]:
+        out = list(residuals)
+        for k, value in zip(moving, moved, strict=True):
+            out[k] = value
+        return out
+
+    def slope(*moved: Any) -> jax.Array:
+        return problem.gradient(found.mode, merged(moved))
+
+    def entries(u: jax.Array, *moved: Any) -> jax.Array:
+        return problem.hessian_values(u, merged(moved))
+
+    change = jax.jvp(slope, values, directions)[1] if moving else jnp.zeros_like(found.mode)
+    factor = found.factor(problem, e)
+    if e is None or isinstance(de, SymbolicZero):
+        du = factor.solve(-change)
+    else:
+        du = factor.solve_affine(-change, de)
+    dH = jax.jvp(entries, (found.mode, *values), (du, *directions))[1]
+    ref = primitives.Ref(problem.plan)
+    dA = primitives.scatter(primitives.value_map(ref), dH)
+    zeros = jax.tree.map(_zero, found)
+    return zeros._replace(
+        mode=du, values=dH, panels=primitives.cholesky_tangent(ref, found.panels, dA)
+    )
+
+
+def _zero(x: jax.Array) -> Any:
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.zeros_like(x)
+    return np.zeros(x.shape, jax.dtypes.float0)

@@ -1,0 +1,39 @@
+"""Latent models: Gaussian Markov random fields with hyperparameters on fixed patterns.
+
+`LATENT_MODELS` lists their constructors; a model is one file and one line here. Tests run every
+entry against dense twins and finite differences.
+"""
+
+from cholax.stats.latent._model import Hyperparameter as Hyperparameter
+from cholax.stats.latent._model import LatentModel as LatentModel
+from cholax.stats.latent._model import Parametrisation as Parametrisation
+from cholax.stats.latent.autoregressive import ar1 as ar1
+from cholax.stats.latent.besag import besag as besag
+from cholax.stats.latent.bym2 import bym2 as bym2
+from cholax.stats.latent.conditional import leroux as leroux
+from cholax.stats.latent.conditional import proper_car as proper_car
+from cholax.stats.latent.correlated import iidkd as iidkd
+from cholax.stats.latent.generic import generic as generic
+from cholax.stats.latent.graph import Graph as Graph
+from cholax.stats.latent.iid import iid as iid
+from cholax.stats.latent.kronecker import kronecker as kronecker
+from cholax.stats.latent.matern import matern as matern
+from cholax.stats.latent.random_walk import rw1 as rw1
+from cholax.stats.latent.random_walk import rw2 as rw2
+from cholax.stats.latent.simultaneous import sar as sar
+
+LATENT_MODELS = {
+    "iid": iid,
+    "rw1": rw1,
+    "rw2": rw2,
+    "ar1": ar1,
+    "besag": besag,
+    "proper_car": proper_car,
+    "leroux": leroux,
+    "bym2": bym2,
+    "sar": sar,
+    "matern": matern,
+    "kronecker": kronecker,
+    "iidkd": iidkd,
+    "generic": generic,
+}

@@ -1,0 +1,166 @@
+"""Kronecker products of latent models, such as space-time interactions."""
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cholax._core.errors import UnsupportedError
+from cholax.linalg import SparseMatrix, kron
+from cholax.linalg.maps import kron as kron_maps
+from cholax.stats.constraints import Constraints
+from cholax.stats.latent._intrinsic import pins_of
+from cholax.stats.latent._model import (
+    PRECISION,
+    SD,
+    Hyperparameter,
+    LatentModel,
+    Parametrisation,
+)
+
+
+def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
+    """The field with precision Q₁ ⊗ Q₂; variable i·m + j belongs to nodes i of n and j of m.
+
+    Space-time interactions of types I to IV are products of iid or structured models of time and
+    of space. Null space and constraints follow from the parts': null(Q₁ ⊗ Q₂) =
+    null Q₁ ⊗ ℝᵐ + ℝⁿ ⊗ null Q₂, and the constraints are A₁ ⊗ I and I ⊗ A₂ without the k₁k₂
+    that repeat others.
+
+    Only the product of two scales can be known. Where both parts have a `precision`, the product
+    has one, or `sd`; where one has, that one is set to 1 and the other part scales. All other
+    hyperparameters keep their names; those of equal names become `first_...` and `second_...`.
+
+    Args:
+        first: the outer model, of n variables.
+        second: the inner model, of m variables.
+
+    Returns:
+        A `LatentModel` with n·m variables.
+
+    Raises:
+        UnsupportedError: a part whose null space depends on hyperparameters (BYM2 as (b, u)).
+
+    Example:
+        >>> from cholax.stats import Graph, ar1, besag, kronecker
+        >>> model = kronecker(ar1(3), besag(Graph.from_edges(2, [[0, 1]])))
+        >>> model
+        LatentModel(ar1⊗besag, n=6, hyperparameters=(precision, rho) or (sd, rho))
+        >>> model.rank, model.constraints
+        (3, Constraints(k=3, n=6))
+
+    Reference:
+        Knorr-Held, "Bayesian modelling of inseparable space-time variation in disease risk" (2000).
+    """
+    for part in (first, second):
+        if part.null_space is None:
+            raise UnsupportedError(
+                f"kronecker: the null space of {part.name} depends on its hyperparameters. Use a "
+                "model with a fixed one, such as bym2(graph, form='uv')."
+            )
+    parts = (first, second)
+    pattern, _, _ = kron_maps(first.pattern, second.pattern)
+
+    def values(shared: jax.Array, hypers: tuple[dict[str, jax.Array], ...]) -> jax.Array:
+        A, B = (SparseMatrix(p.values(**h), p.pattern) for p, h in zip(parts, hypers, strict=True))
+        return shared * kron(A, B).values
+
+    def log_det(shared: jax.Array, hypers: tuple[dict[str, jax.Array], ...]) -> jax.Array:
+        # On the plane ZᵀQZ is the product of the parts' own, whose ranks are their dimensions.
+        total = first.dimension * second.dimension * jnp.log(shared)
+        for part, hyper, other in zip(parts, hypers, parts[::-1], strict=True):
+            total = total + other.dimension * part.field(**hyper).log_det()
+        return total
+
+    return LatentModel(
+        f"{first.name}⊗{second.name}",
+        pattern,
+        _parametrisations(first, second),
+        values,
+        null_space=_null_space(first, second),
+        constraints=_constraints(first, second),
+        cheap_log_det=log_det,
+    )
+
+
+def _null_space(first: LatentModel, second: LatentModel) -> np.ndarray:
+    V, U = first.null_space, second.null_space
+    assert V is not None
+    assert U is not None
+    blocks: list[Any] = [np.kron(V, np.eye(second.n))]
+    if U.shape[1]:
+        complement = np.linalg.qr(V, mode="complete")[0][:, V.shape[1] :]
+        blocks.append(np.kron(complement, U))
+    return np.concatenate(blocks, axis=1)
+
+
+def _constraints(first: LatentModel, second: LatentModel) -> Constraints | None:
+    rows: list[Any] = []
+    kept = np.ones(first.n, bool)
+    if first.constraints is not None:
+        rows.append(np.kron(first.constraints.A, np.eye(second.n)))
+        # The outer rows tie these nodes to the others, so their inner constraints repeat those.
+        kept[list(pins_of(np.linalg.qr(first.constraints.A.T)[0]))] = False
+    if second.constraints is not None:
+        rows.append(np.kron(np.eye(first.n)[kept], second.constraints.A))
+    return Constraints(np.concatenate(rows)) if rows else None
+
+
+def _parametrisations(first: LatentModel, second: LatentModel) -> tuple[Parametrisation, ...]:
+    choices = [_without_precision(part) for part in (first, second)]
+    names = [_names(part) for part in choices]
+    clashes = names[0] & names[1]
+    both = all(_scales(part) for part in (first, second))
+    found = []
+    for pair in product(*choices):
+        renamed = [
+            tuple(_rename(p, place, clashes) for p in choice.parameters)
+            for place, choice in zip(("first", "second"), pair, strict=True)
+        ]
+        for scale in (PRECISION, SD) if both else (None,):
+            own = () if scale is None else (scale,)
+            convert = _converter(pair, renamed, (first, second), scale)
+            found.append(Parametrisation((*own, *renamed[0], *renamed[1]), convert))
+    return tuple(found)
+
+
+def _scales(part: LatentModel) -> bool:
+    return any("precision" in choice.names for choice in part.parametrisations)
+
+
+def _without_precision(part: LatentModel) -> tuple[Parametrisation, ...]:
+    """The choices of hyperparameters beside the scale, if the scale is a precision."""
+    if not _scales(part):
+        return part.parametrisations
+    return tuple(
+        Parametrisation(tuple(p for p in choice.parameters if p.name != "precision"))
+        for choice in part.parametrisations
+        if "precision" in choice.names
+    )
+
+
+def _names(choices: Iterable[Parametrisation]) -> set[str]:
+    return {name for choice in choices for name in choice.names}
+
+
+def _rename(p: Hyperparameter, place: str, clashes: set[str]) -> Hyperparameter:
+    name = f"{place}_{p.name}" if p.name in clashes else p.name
+    return Hyperparameter(name, p.support, p.shape)
+
+
+def _converter(pair: Any, renamed: Any, parts: Any, scale: Hyperparameter | None) -> Any:
+    def convert(**hyper: jax.Array) -> dict[str, Any]:
+        dtype = next(iter(hyper.values())).dtype if hyper else jnp.zeros(0).dtype
+        one = jnp.ones((), dtype)
+        shared = one if scale is None else hyper[scale.name]
+        own = []
+        for choice, names, part in zip(pair, renamed, parts, strict=True):
+            given = {p.name: hyper[q.name] for p, q in zip(choice.parameters, names, strict=True)}
+            given = given if choice.convert is None else choice.convert(**given)
+            own.append({"precision": one, **given} if _scales(part) else given)
+        return {"shared": shared**-2.0 if scale is SD else shared, "hypers": tuple(own)}
+
+    return convert

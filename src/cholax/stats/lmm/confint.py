@@ -1,0 +1,247 @@
+"""Profile-likelihood intervals without profiles: the ends are found directly.
+
+An end of the interval of g(φ) is the extreme of g over the region d(φ) ≤ d̂ + χ²₁, a smooth
+problem with one constraint whose derivatives are exact. Scaled by the Hessian at the minimum the
+region is about a ball, and the search starts where it would end if it were one.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+from scipy.special import ndtri
+
+from cholax._core.errors import ArgumentError
+from cholax.stats.lmm.deviance import profile
+from cholax.stats.lmm.layout import Arrays, Layout
+
+if TYPE_CHECKING:
+    from cholax.stats.lmm.fit import LMMFit
+
+Ends = tuple[float, float]
+
+
+def profile_confint(
+    fit: "LMMFit", level: float, parameters: Sequence[str] | None
+) -> dict[str, Ends]:
+    """Intervals for fixed effects, `sd(group.column)`, `cor(group.a,b)` and `sigma`.
+
+    Args:
+        fit: of a linear mixed model; after REML the likelihood is maximised first.
+        level: coverage.
+        parameters: names, by default all.
+
+    Raises:
+        ArgumentError: an unknown name.
+
+    Reference:
+        Neale & Miller (1997), *Behavior Genetics* 27; Venzon & Moolgavkar (1988).
+    """
+    variances = _variance_names(fit)
+    known = [*fit.names, *variances]
+    wanted = known if parameters is None else list(parameters)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ArgumentError(f"confint: no parameter {unknown}; there are {known}.")
+    region = _region(fit, level)
+    return {
+        name: _fixed_ends(region, fit.names.index(name))
+        if name in fit.names
+        else _variance_ends(region, variances.index(name), name)
+        for name in wanted
+    }
+
+
+class _Region(NamedTuple):
+    """d(φ) ≤ limit, φ = (θ̃, z) with z = log σ, or β_k in standard errors.
+
+    Attributes:
+        fit: by maximum likelihood.
+        limit: d̂ + χ²₁.
+        centre: θ̃ at the minimum.
+        root: C with θ̃ = centre + C w, such that the region is about the unit ball in w.
+        reach: the square root of χ²₁.
+    """
+
+    fit: "LMMFit"
+    limit: float
+    centre: np.ndarray
+    root: np.ndarray
+    reach: float
+
+
+def _region(fit: "LMMFit", level: float) -> _Region:
+    if fit.reml:
+        from cholax.stats.lmm.fit import assemble, search
+
+        fit = assemble(fit.model, search(fit.model, fit.theta, False, 500, None), False)
+    reach = float(ndtri(0.5 + level / 2))
+    curvatures, directions = np.linalg.eigh(fit.optimum.hessian)
+    # Only for scaling the search, so a flat direction may count as one of little curvature.
+    curvatures = np.maximum(curvatures, 1e-4 * max(curvatures[-1], 1e-300))
+    root = directions * (np.sqrt(2.0) * reach / np.sqrt(curvatures))
+    return _Region(fit, fit.criterion + reach**2, fit.optimum.x, root, reach)
+
+
+def _variance_names(fit: "LMMFit") -> list[str]:
+    names = []
+    for group, component in fit.varcorr.items():
+        names += [f"sd({group}.{column})" for column in component.columns]
+        names += [
+            f"cor({group}.{a},{b})"
+            for k, b in enumerate(component.columns)
+            for a in component.columns[:k]
+        ]
+    return [*names, "sigma"]
+
+
+def _extreme(region: _Region, deviance: Any, function: Any, last: float, unit: float) -> list[Any]:
+    """Smallest and largest value of a function over the region, None where the search fails.
+
+    Both are functions of φ that return value and gradient; `last` and `unit` are centre and scale
+    of the last entry of φ.
+    """
+    centre = np.append(region.centre, last)
+    C = scipy.linalg.block_diag(region.root, [[unit]])
+    _, slope = function(centre)
+    slope = C.T @ slope
+    size = max(float(np.linalg.norm(slope)), 1e-300)
+
+    def inside(w: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = deviance(centre + C @ w)
+        return (region.limit - value) / region.reach**2, -C.T @ gradient / region.reach**2
+
+    ends = []
+    for sign in (-1.0, 1.0):
+
+        def objective(w: np.ndarray, sign: float = sign) -> tuple[float, np.ndarray]:
+            value, gradient = function(centre + C @ w)
+            return -sign * value / size, -sign * (C.T @ gradient) / size
+
+        found = scipy.optimize.minimize(
+            objective,
+            0.9 * sign * slope / size,
+            jac=True,
+            method="SLSQP",
+            constraints={
+                "type": "ineq",
+                "fun": lambda w: inside(w)[0],
+                "jac": lambda w: inside(w)[1],
+            },
+            options={"maxiter": 200, "ftol": 1e-11},
+        )
+        feasible = inside(found.x)[0] > -1e-6
+        ends.append(-sign * found.fun * size if found.success and feasible else None)
+    return ends
+
+
+# Fixed effects
+
+
+@partial(jax.jit, static_argnames=("layout",))
+def _fixed_deviance(layout: Layout, arrays: Arrays, phi: Any, contrast: Any) -> Any:
+    """−2 log L(θ, cᵀβ̃), everything else profiled out."""
+
+    def value(phi: jax.Array) -> jax.Array:
+        found = profile(layout, arrays, layout.templates(phi[:-1]), reml=False)
+        variance = contrast @ jnp.linalg.solve(found.schur, contrast)
+        away = phi[-1] - contrast @ found.beta
+        return found.criterion + layout.n * jnp.log1p(away**2 / (variance * found.r2))
+
+    return jax.value_and_grad(value)(phi)
+
+
+def _fixed_ends(region: _Region, k: int) -> Ends:
+    fit, model = region.fit, region.fit.model
+    # β_k = cᵀβ̃ + shift_k with c the k-th row of R⁻¹.
+    unit = np.eye(model.layout.fixed)[k]
+    contrast = scipy.linalg.solve_triangular(model.coordinates.R, unit, trans=1)
+    shift = float(model.coordinates.shift[k])
+
+    def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
+        return _numbers(_fixed_deviance(model.layout, model.arrays, jnp.asarray(phi), contrast))
+
+    def value(phi: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(phi[-1]), np.eye(phi.size)[-1]
+
+    last, unit = float(fit.beta[k]) - shift, region.reach * float(fit.beta_se[k])
+    lower, upper = _extreme(region, deviance, value, last, unit)
+    return _or_nan(lower) + shift, _or_nan(upper) + shift
+
+
+# Variances and correlations
+
+
+@partial(jax.jit, static_argnames=("layout", "choice", "log"))
+def _function(layout: Layout, arrays: Arrays, phi: Any, *, choice: int, log: bool) -> Any:
+    """A variance (or its logarithm), a correlation or log σ, in the order of `_variance_names`."""
+
+    def value(phi: jax.Array) -> jax.Array:
+        parts = []
+        for T, inverse in zip(layout.templates(phi[:-1]), arrays.to_internal, strict=True):
+            user = jax.scipy.linalg.solve_triangular(inverse, T, lower=True)
+            covariance = user @ user.T
+            variance = jnp.diagonal(covariance)
+            rows, columns = np.tril_indices(variance.size, -1)
+            parts += list(variance * jnp.exp(2.0 * phi[-1]))
+            parts += list(covariance[rows, columns] / jnp.sqrt(variance[columns] * variance[rows]))
+        chosen = [*parts, phi[-1]][choice]
+        return jnp.log(chosen) if log else chosen
+
+    return jax.value_and_grad(value)(phi)
+
+
+@partial(jax.jit, static_argnames=("layout",))
+def _variance_deviance(layout: Layout, arrays: Arrays, phi: Any) -> Any:
+    """−2 log L(θ, σ), only β profiled out."""
+
+    def value(phi: jax.Array) -> jax.Array:
+        found = profile(layout, arrays, layout.templates(phi[:-1]), reml=False)
+        spread = found.r2 * jnp.exp(-2.0 * phi[-1]) / layout.n
+        return found.criterion + layout.n * (spread - 1.0 - jnp.log(spread))
+
+    return jax.value_and_grad(value)(phi)
+
+
+def _variance_ends(region: _Region, choice: int, name: str) -> Ends:
+    fit, model = region.fit, region.fit.model
+    is_sd = name.startswith("sd(")
+
+    def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
+        return _numbers(_variance_deviance(model.layout, model.arrays, jnp.asarray(phi)))
+
+    def function(phi: np.ndarray, log: bool) -> tuple[float, np.ndarray]:
+        program = partial(_function, model.layout, model.arrays, choice=choice, log=log)
+        return _numbers(program(jnp.asarray(phi)))
+
+    last, unit = float(np.log(fit.sigma)), region.reach / np.sqrt(2.0 * fit.design.n)
+    centre = np.append(region.centre, last)
+    if not np.all(np.isfinite(function(centre, False)[1])):
+        return float("nan"), float("nan")  # a correlation with an effect without variance
+    positive = is_sd and function(centre, False)[0] > 1e-8 * fit.sigma**2
+    plain = _extreme(region, deviance, partial(function, log=False), last, unit)
+    if not is_sd:
+        ends = [_or_nan(end) for end in plain]
+        return (ends[0], ends[1]) if name != "sigma" else (np.exp(ends[0]), np.exp(ends[1]))
+    # The variance itself may be zero at the lower end; its logarithm is better scaled above.
+    lower = plain[0]
+    upper = plain[1]
+    if positive:
+        ends = _extreme(region, deviance, partial(function, log=True), last, unit)
+        upper = upper if ends[1] is None else np.exp(ends[1])
+        lower = lower if ends[0] is None else np.exp(ends[0])
+    return float(np.sqrt(max(_or_nan(lower), 0.0))), float(np.sqrt(_or_nan(upper)))
+
+
+def _numbers(result: Any) -> tuple[float, np.ndarray]:
+    value, gradient = result
+    return float(value), np.asarray(gradient)
+
+
+def _or_nan(end: float | None) -> float:
+    return float("nan") if end is None else float(end)

@@ -1,0 +1,309 @@
+"""`lmm`: fit a linear mixed model by maximum likelihood or REML."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.linalg
+
+from cholax._core.errors import ArgumentError
+from cholax.stats.lmm.deviance import Profile
+from cholax.stats.lmm.effects import random_effects, variance_components
+from cholax.stats.lmm.layout import Layout
+from cholax.stats.lmm.model import LinearMixedModel
+from cholax.stats.lmm.optimise import Optimum, minimise
+from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
+
+
+def lmm(
+    formula: str,
+    data: Any,
+    *,
+    reml: bool = True,
+    weights: Any = None,
+    offset: Any = None,
+    start: Any = None,
+    max_evaluations: int = 500,
+    progress: bool | Callable[[int, float, float], Any] = False,
+) -> "LMMFit":
+    """Fit y = Xβ + Zb + ε, a linear mixed model, from a formula in lme4's notation.
+
+    The profiled deviance (or REML criterion) is minimised over the relative covariance factors θ
+    with its exact gradient, and the minimum confirmed by the exact Hessian. Covariates are scaled
+    on the way; results are on their own scale. θ is searched without bounds: the criterion
+    depends on ΛΛᵀ alone, so beyond θ_ii = 0 it goes on smoothly and a bound could only stop a
+    search too early. A variance of zero is then an ordinary minimum, and `singular` says so.
+
+    Args:
+        formula: `y ~ x + (1 | g) + (x | h)`; `(x || h)` for independent effects, `(1 | a/b)` for
+            nested and `(1 | a:b)` for combined factors. formulaic reads the parts between bars.
+        data: a pandas, polars or pyarrow table, or a mapping of columns. Rows with missing values
+            are left out; `fit.design.dropped` counts them.
+        reml: restricted maximum likelihood instead of maximum likelihood.
+        weights: column name or vector; Var(ε_i) = σ²/w_i.
+        offset: column name or vector, added to Xβ.
+        start: θ to start from.
+        max_evaluations: of the criterion and its gradient.
+        progress: True to show evaluations on stderr, or a function of their number, the criterion
+            and the gradient norm.
+
+    Returns:
+        An `LMMFit`: estimates, conditional modes, tables, plots.
+
+    Raises:
+        ArgumentError: formula and data that make no model.
+        ShapeError: columns or vectors of different lengths.
+
+    Example:
+        >>> import jax, numpy as np, cholax.stats as cs
+        >>> jax.config.update("jax_enable_x64", True)
+        >>> y, g = np.array([1.0, 2.0, 4.0, 6.0]), ["a", "a", "b", "b"]
+        >>> fit = cs.lmm("y ~ 1 + (1 | g)", {"y": y, "g": g})
+        >>> fit.beta.round(4).tolist(), round(fit.sigma, 4), fit.varcorr["g"].sd.round(4).tolist()
+        ([3.25], 1.118, [2.3452])
+
+    Reference:
+        Bates, Mächler, Bolker & Walker (2015), *Journal of Statistical Software* 67(1).
+    """
+    model = LinearMixedModel(formula, data, weights=weights, offset=offset)
+    first = model.start if start is None else np.asarray(start, np.float64)
+    if first.shape != model.start.shape:
+        raise ArgumentError(
+            f"lmm: start must have shape {model.start.shape}, got {first.shape}. "
+            f"The parameters are {', '.join(model.theta_names)}."
+        )
+    optimum = search(model, first, reml, max_evaluations, progress)
+    return assemble(model, optimum, reml)
+
+
+def search(
+    model: LinearMixedModel, theta: np.ndarray, reml: bool, max_evaluations: int, progress: Any
+) -> Optimum:
+    """Minimise the criterion in internal coordinates."""
+    logarithmic, scale = model.layout.search_scale()
+    with progress_reporter(progress) as report:
+        return minimise(
+            partial(model.value_and_gradient, reml=reml),
+            partial(model.hessian, reml=reml),
+            model.to_internal(theta),
+            logarithmic=logarithmic,
+            scale=scale,
+            max_evaluations=max_evaluations,
+            progress=report,
+        )
+
+
+@contextmanager
+def progress_reporter(progress: bool | Callable[..., Any]) -> Iterator[Callable[..., Any] | None]:
+    """The function to call with number of evaluations, criterion and gradient norm, if any."""
+    if progress is not True:
+        yield progress or None
+        return
+
+    def show(count: int, value: float, gradient: float) -> None:
+        line = f"evaluation {count}, criterion {value:.6f}, gradient {gradient:.1e}"
+        sys.stderr.write(f"\r{line} ")
+        sys.stderr.flush()
+
+    yield show
+    sys.stderr.write("\n")
+
+
+@dataclass(frozen=True, eq=False)
+class LMMFit(MixedFit):
+    """A fitted linear mixed model; see `MixedFit` for what it shares with generalised ones.
+
+    Attributes:
+        model: the criterion as a differentiable function, `model.deviance(theta)`.
+        reml: whether it was fitted by REML.
+        criterion: minimal deviance, or minimal REML criterion.
+        sigma: residual standard deviation.
+        optimum: the end of the search, with gradient and Hessian in internal coordinates.
+        internal: θ there, with non-negative diagonals.
+    """
+
+    model: LinearMixedModel
+    reml: bool
+    criterion: float
+    sigma: float
+    optimum: Optimum
+    internal: np.ndarray
+
+    @property
+    def parameters(self) -> int:
+        """Fixed effects, θ and σ."""
+        return self.beta.size + self.theta.size + 1
+
+    @property
+    def deviance(self) -> float:
+        """−2 log L, not restricted, at the estimates of θ."""
+        if not self.reml:
+            return self.criterion
+        return float(self.model.deviance(self.theta))
+
+    @property
+    def fitted(self) -> np.ndarray:
+        """`(n,)` Xβ + Zb + offset for the rows used."""
+        return self.linear_predictor
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """`(n,)` y − fitted."""
+        return self.design.y - self.fitted
+
+    @property
+    def scaled_residuals(self) -> np.ndarray:
+        """`(n,)` √w (y − fitted)/σ."""
+        return np.sqrt(self.design.weights) * self.residuals / self.sigma
+
+    def summary(self) -> str:
+        """The fit as a text table."""
+        from cholax.stats.lmm.summary import lmm_summary
+
+        return lmm_summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def confint(
+        self, level: float = 0.95, *, method: str = "wald", parameters: Sequence[str] | None = None
+    ) -> dict[str, tuple[float, float]]:
+        """Confidence intervals.
+
+        Args:
+            level: coverage.
+            method: `"wald"`, β ± z se for the fixed effects; or `"profile"`, the parameters at
+                which the profiled deviance is χ²₁-far from its minimum, for fixed effects,
+                standard deviations, correlations and sigma. Profiles are those of maximum
+                likelihood, also after REML.
+            parameters: names to report, by default all.
+
+        Raises:
+            ArgumentError: an unknown method or name.
+        """
+        if method == "wald":
+            found = self.wald_confint(level)
+            if parameters is None:
+                return found
+            unknown = [name for name in parameters if name not in found]
+            if unknown:
+                raise ArgumentError(
+                    f"confint: no Wald interval for {unknown}; there are {list(found)}. "
+                    'Use method="profile" for variances.'
+                )
+            return {name: found[name] for name in parameters}
+        if method != "profile":
+            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
+        from cholax.stats.lmm.confint import profile_confint
+
+        return profile_confint(self, level, parameters)
+
+    def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
+        """Draw responses from the fitted model, with new random effects and new residuals.
+
+        Args:
+            key: a JAX random key.
+            shape: of the stack of draws.
+
+        Returns:
+            `(*shape, n)`.
+        """
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        layout, arrays = self.model.layout, self.model.arrays
+        count = int(np.prod(shape))
+        for_u, for_noise = jax.random.split(key)
+        q = int(layout.offsets[-1])
+        u = jax.random.normal(for_u, (q, count), arrays.B.dtype)
+        noise = jax.random.normal(for_noise, (self.design.n, count), arrays.B.dtype)
+        templates = layout.templates(jax.numpy.asarray(self.internal))
+        drawn = arrays.Z @ layout.scale(templates, u) + noise
+        root = np.sqrt(self.design.weights)
+        mean = self.design.offset + self.design.X @ self.beta
+        y = mean[:, None] + self.sigma * drawn / root[:, None]
+        return y.T.reshape(*shape, self.design.n)
+
+
+@partial(jax.jit, static_argnames=("layout",))
+def _inverse(layout: Layout, found: Profile) -> Any:
+    del layout
+    return found.factor.selected_inverse()
+
+
+def assemble(model: LinearMixedModel, optimum: Optimum, reml: bool) -> LMMFit:
+    """The fit that belongs to the end of a search."""
+    design, layout = model.design, model.layout
+    internal = canonical(layout, optimum.x)
+    T = [np.asarray(t) for t in layout.templates(jax.numpy.asarray(internal))]
+    found, _ = model.evaluate(internal, reml=reml)
+    nu = design.n - layout.fixed if reml else design.n
+    scale = float(found.r2) / nu
+    theta = model.to_user(internal)
+    user = [np.asarray(t) for t in layout.templates(jax.numpy.asarray(theta))]
+    V, beta = np.asarray(found.solution), np.asarray(found.beta)
+    u = V[:, layout.fixed] - V[:, : layout.fixed] @ beta
+    inverse_R = scipy.linalg.solve_triangular(model.coordinates.R, np.eye(layout.fixed))
+    vcov = scale * inverse_R @ np.linalg.solve(np.asarray(found.schur), inverse_R.T)
+    criterion = float(found.criterion)
+    return LMMFit(
+        design=design,
+        theta=theta,
+        theta_names=model.theta_names,
+        beta=inverse_R @ beta + model.coordinates.shift,
+        vcov=0.5 * (vcov + vcov.T),
+        varcorr=variance_components(design.terms, [scale * t @ t.T for t in user]),
+        ranef=random_effects(design.terms, layout, user, u, _inverse(layout, found), scale),
+        loglik=-0.5 * criterion,
+        status=make_status(optimum, T),
+        model=model,
+        reml=reml,
+        criterion=criterion,
+        sigma=float(np.sqrt(scale)),
+        optimum=optimum,
+        internal=internal,
+    )
+
+
+def make_status(optimum: Optimum, templates: Sequence[np.ndarray]) -> FitStatus:
+    """The status of a fit from its search and its factors in internal coordinates."""
+    singular = any(bool(np.min(np.diag(T)) < SINGULAR) for T in templates)
+    return FitStatus(
+        optimum.converged,
+        singular,
+        optimum.evaluations,
+        optimum.hessians,
+        optimum.gradient_norm,
+        optimum.decrease,
+        optimum.message,
+    )
+
+
+def canonical(layout: Layout, internal: np.ndarray) -> np.ndarray:
+    """The lower triangular factors with non-negative diagonal of the same T Tᵀ, term by term.
+
+    Where a diagonal entry is zero the factor is not unique: that of the semidefinite Cholesky
+    factorisation is taken, in which the rest of the column is zero too.
+    """
+    templates = [np.asarray(T) for T in layout.templates(jax.numpy.asarray(internal))]
+    return layout.theta([_semidefinite_factor(T) for T in templates])
+
+
+def _semidefinite_factor(T: np.ndarray) -> np.ndarray:
+    # By rotations from the right (QR of Tᵀ), without squaring T.
+    L = np.zeros_like(T)
+    rest = T.copy()
+    # In internal coordinates this is a variance of 1e-14 of the residual variance.
+    tiny = 1e-7 * max(float(np.max(np.abs(T), initial=0.0)), 1.0)
+    for k in range(T.shape[0]):
+        length = np.linalg.norm(rest[k])
+        if length <= tiny:
+            continue
+        direction = rest[k] / length
+        L[k:, k] = rest[k:] @ direction
+        L[k, k] = length
+        rest = rest - np.outer(rest @ direction, direction)
+    return L

@@ -1,0 +1,312 @@
+"""`glmm`: fit a generalised linear mixed model by maximum likelihood with Laplace's method."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+
+from cholax._core.errors import UnsupportedError
+from cholax.stats.laplace import LaplaceResult
+from cholax.stats.likelihoods import Likelihood
+from cholax.stats.lmm.effects import random_effects, variance_components
+from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
+from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
+from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel
+from cholax.stats.lmm.model import theta_names
+from cholax.stats.lmm.optimise import Optimum, minimise
+from cholax.stats.lmm.result import FitStatus, MixedFit
+
+if TYPE_CHECKING:
+    from cholax.stats.lmm.layout import Layout
+
+
+def glmm(
+    formula: str,
+    data: Any,
+    *,
+    family: str | Likelihood = "poisson",
+    weights: Any = None,
+    offset: Any = None,
+    trials: Any = None,
+    exposure: Any = None,
+    max_evaluations: int = 500,
+    progress: bool | Callable[[int, float, float], Any] = False,
+) -> "GLMMFit":
+    """Fit y_i ~ family(η_i), η = offset + Xβ + Zb, from a formula in lme4's notation.
+
+    −2 log L by Laplace's method is minimised over β, the covariance factors θ and the family's
+    own parameters, with exact gradients; the exact Hessian confirms the minimum and gives the
+    standard errors. Covariates are scaled on the way; results are on their own scale.
+
+    Args:
+        formula: `y ~ x + (1 | g) + (x | h)`, as for `lmm`.
+        data: a pandas, polars or pyarrow table, or a mapping of columns. Rows with missing values
+            are left out and counted.
+        family: `"poisson"`, `"binomial"` (with `trials`), `"bernoulli"`, `"negative_binomial"`,
+            any other name in `LIKELIHOODS`, or a `Likelihood`.
+        weights: column name or vector, multiplies the rows' log-densities.
+        offset: column name or vector, added to Xβ.
+        trials: column name or vector: numbers of trials of binomial counts of successes.
+        exposure: column name or vector of positive numbers that multiply the mean of counts.
+        max_evaluations: of the likelihood and its gradient.
+        progress: True to show evaluations on stderr, or a function of their number, −2 log L and
+            the gradient norm.
+
+    Returns:
+        A `GLMMFit`. Where the response is separated by the fixed effects no finite estimate
+        exists: `converged` is False and `status.message` names them.
+
+    Raises:
+        ArgumentError: formula, data and family that make no model.
+
+    Example:
+        >>> import jax, cholax.stats as cs
+        >>> jax.config.update("jax_enable_x64", True)
+        >>> data = {"y": [2, 0, 1, 5, 3, 7, 0, 1], "g": list("aabbccdd")}
+        >>> fit = cs.glmm("y ~ 1 + (1 | g)", data, family="poisson")  # doctest: +SKIP
+        >>> fit.converged, fit.beta.round(3).tolist(), fit.theta.round(3).tolist()  # doctest: +SKIP
+        (True, [0.662], [0.655])
+
+    Reference:
+        Brooks et al. (2017), *The R Journal* 9(2); Kristensen et al. (2016), *Journal of
+        Statistical Software* 70(5).
+    """
+    model = GeneralizedLinearMixedModel(
+        formula, data, family=family, weights=weights, offset=offset, trials=trials,
+        exposure=exposure,
+    )  # fmt: skip
+    objective = _Objective(model)
+    logarithmic, scale = _search_scale(model)
+    with progress_reporter(progress) as report:
+        found = minimise(
+            objective.value_and_gradient,
+            objective.hessian,
+            _start(model),
+            logarithmic=logarithmic,
+            scale=scale,
+            max_evaluations=max_evaluations,
+            progress=report,
+        )
+    return _assemble(model, found)
+
+
+class _Objective:
+    """−2 log L; each search for the mode of U begins at the last one found."""
+
+    def __init__(self, model: GeneralizedLinearMixedModel) -> None:
+        self.program, self.rows = model.program, model.rows
+        self.mode = jnp.zeros(int(model.layout.offsets[-1]))
+
+    def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        (value, mode), slope = self.program.value_and_gradient(jnp.asarray(x), self.mode, self.rows)
+        if np.isfinite(value):
+            self.mode = mode
+        return float(value), np.asarray(slope)
+
+    def hessian(self, x: np.ndarray) -> np.ndarray:
+        point, program = jnp.asarray(x), self.program
+        columns = [
+            program.hessian_column(point, jnp.asarray(e), self.mode, self.rows)
+            for e in np.eye(x.size)
+        ]
+        return np.stack(columns)
+
+
+def _search_scale(model: GeneralizedLinearMixedModel) -> tuple[np.ndarray, np.ndarray]:
+    p, _, extra = model.program.sizes
+    diagonal, scale = model.layout.search_scale()
+    root = np.sqrt(model.design.n)
+    before, after = np.full(p, root), np.full(extra, root)
+    logarithmic = np.concatenate([np.zeros(p, bool), diagonal, np.zeros(extra, bool)])
+    return logarithmic, np.concatenate([before, scale, after])
+
+
+def _start(model: GeneralizedLinearMixedModel) -> np.ndarray:
+    """The fit without random effects, and T̃ = ½ I."""
+    p, _, extra = model.program.sizes
+    program, rows = model.program, model.rows
+    found = minimise(
+        lambda x: program.fixed_value_and_gradient(jnp.asarray(x), rows),
+        lambda x: np.asarray(program.fixed_hessian(jnp.asarray(x), rows)),
+        np.zeros(p + extra),
+        scale=np.full(p + extra, np.sqrt(model.design.n)),
+        max_evaluations=50,
+        max_newton=3,
+    )
+    factors = [0.5 * np.eye(size) for _, size in model.layout.sizes]
+    return np.concatenate([found.x[:p], model.layout.theta(factors), found.x[p:]])
+
+
+@dataclass(frozen=True, eq=False)
+class GLMMFit(MixedFit):
+    """A fitted generalised linear mixed model; see `MixedFit` for what it shares with linear ones.
+
+    Attributes:
+        model: the log-likelihood as a differentiable function, `model.log_likelihood(beta, theta)`.
+        family_parameters: estimates on their natural scale.
+        theta_se: `(k,)` standard errors of θ; NaN in singular fits. Those of log θ are
+            `theta_se / theta`.
+        approximation: the Laplace approximation at the estimates.
+    """
+
+    model: GeneralizedLinearMixedModel
+    family_parameters: dict[str, float]
+    theta_se: np.ndarray
+    approximation: LaplaceResult
+
+    @property
+    def parameters(self) -> int:
+        """Fixed effects, θ and the family's own parameters."""
+        return self.beta.size + self.theta.size + len(self.family_parameters)
+
+    @property
+    def deviance(self) -> float:
+        """−2 log L."""
+        return -2.0 * self.loglik
+
+    def _moments(self) -> tuple[Moments, dict[str, Any]]:
+        name = self.model.family.name
+        if name not in MOMENTS:
+            raise UnsupportedError(
+                f"glmm: mean and variance of the family {name} are not known here. Use "
+                "linear_predictor."
+            )
+        return MOMENTS[name], {**self.family_parameters, **self.design.extra}
+
+    @property
+    def fitted(self) -> np.ndarray:
+        """`(n,)` E(y | b) at the conditional modes, for the rows used."""
+        moments, parameters = self._moments()
+        return moments.mean(self.linear_predictor, **parameters)
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """`(n,)` y − fitted."""
+        return self.design.y - self.fitted
+
+    @property
+    def scaled_residuals(self) -> np.ndarray:
+        """`(n,)` Pearson residuals √w (y − μ)/√Var(y)."""
+        moments, parameters = self._moments()
+        mean = self.fitted
+        spread = np.sqrt(moments.variance(mean, **parameters))
+        return np.sqrt(self.design.weights) * (self.design.y - mean) / spread
+
+    def confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Wald intervals of the fixed effects."""
+        return self.wald_confint(level)
+
+    def summary(self) -> str:
+        """The fit as a text table."""
+        from cholax.stats.lmm.summary import glmm_summary
+
+        return glmm_summary(self)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
+        """Draw responses from the fitted model, with new random effects.
+
+        Args:
+            key: a JAX random key.
+            shape: of the stack of draws.
+
+        Returns:
+            `(*shape, n)`.
+        """
+        from cholax.stats.lmm.families import draw
+
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        layout, rows = self.model.layout, self.model.rows
+        for_u, for_y = jax.random.split(key)
+        q, count = int(layout.offsets[-1]), int(np.prod(shape))
+        u = jax.random.normal(for_u, (q, count), rows.y.dtype)
+        theta = layout.templates(jnp.asarray(self.theta))
+        pairs = zip(self.model.to_internal_factors, theta, strict=True)
+        b = layout.scale(tuple(m @ T for m, T in pairs), u)
+        eta = (self.design.offset + self.design.X @ self.beta)[:, None] + rows.Z @ b
+        parameters = {**self.family_parameters, **self.design.extra}
+        y = draw(self.model.family.name, for_y, eta.T, parameters)
+        return y.reshape(*shape, self.design.n)
+
+
+def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
+    design, layout = model.design, model.layout
+    p, k, _ = model.program.sizes
+    internal = np.concatenate(
+        [found.x[:p], canonical(layout, found.x[p : p + k]), found.x[p + k :]]
+    )
+    _, _, natural = model.program.split(jnp.asarray(internal))
+    beta = scipy.linalg.solve_triangular(model.R, internal[:p])
+    factors = [np.asarray(T) for T in layout.templates(jnp.asarray(internal[p : p + k]))]
+    inverses = [np.asarray(m) for m in model.to_internal_factors]
+    user = [np.linalg.solve(m, T) for m, T in zip(inverses, factors, strict=True)]
+    theta = layout.theta(user)
+    approximation = model.approximate(beta, theta, **natural)
+    status = _status(model, make_status(found, factors))
+    vcov, theta_se = _covariances(model, found, internal, status.singular)
+    inverse = approximation.factor.selected_inverse(layout.pattern)
+    u = np.asarray(approximation.flat_mode)
+    return GLMMFit(
+        design=design,
+        theta=theta,
+        theta_names=theta_names(design),
+        beta=beta,
+        vcov=vcov,
+        varcorr=variance_components(design.terms, [T @ T.T for T in user]),
+        ranef=random_effects(design.terms, layout, user, u, inverse, 1.0),
+        loglik=float(approximation.log_marginal),
+        status=status,
+        model=model,
+        family_parameters={name: float(x) for name, x in natural.items()},
+        theta_se=theta_se,
+        approximation=approximation,
+    )
+
+
+def _status(model: GeneralizedLinearMixedModel, status: FitStatus) -> FitStatus:
+    design = model.design
+    trials = design.extra.get("trials", 1.0)
+    direction = separating_direction(model.family.name, design.y, design.X, trials)
+    if direction is None:
+        return status
+    size = np.abs(direction) * np.max(np.abs(design.X), axis=0)
+    named = [name for name, part in zip(design.names, size, strict=True) if part > 1e-6]
+    message = (
+        f"the response is separated by {', '.join(named)}: the likelihood rises for ever along "
+        "them, and no finite estimate exists"
+    )
+    return replace(status, converged=False, message=message)
+
+
+def _covariances(
+    model: GeneralizedLinearMixedModel, found: Optimum, internal: np.ndarray, singular: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cov(β) and standard errors of θ from the Hessian of −log L, by the delta method."""
+    p, k, _ = model.program.sizes
+    if not np.all(np.isfinite(found.hessian)):
+        return np.full((p, p), np.nan), np.full(k, np.nan)
+    # Directions in which the likelihood does not change carry no information on β either.
+    covariance = np.asarray(scipy.linalg.pinvh(0.5 * found.hessian, rtol=1e-9))
+    inverse_R = scipy.linalg.solve_triangular(model.R, np.eye(p))
+    vcov = inverse_R @ covariance[:p, :p] @ inverse_R.T
+    if singular:
+        return vcov, np.full(k, np.nan)
+    # Without zeros on diagonals the canonical factor differs in signs alone; θ is linear in θ̃.
+    signs = np.where(found.x[p : p + k] * internal[p : p + k] < 0, -1.0, 1.0)
+    J = _to_user_jacobian(model.layout, [np.asarray(m) for m in model.to_internal_factors]) * signs
+    return vcov, np.sqrt(np.diag(J @ covariance[p : p + k, p : p + k] @ J.T))
+
+
+def _to_user_jacobian(layout: "Layout", inverses: list[np.ndarray]) -> np.ndarray:
+    columns = []
+    for e in np.eye(sum(layout.theta_sizes)):
+        factors = [np.asarray(T) for T in layout.templates(jnp.asarray(e))]
+        user = [np.linalg.solve(m, T) for m, T in zip(inverses, factors, strict=True)]
+        columns.append(layout.theta(user))
+    return np.stack(columns, axis=1)
