@@ -55,9 +55,7 @@ def main(*, quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         return sd_prior.log_prob(theta[0]) + phi_prior.log_prob(theta[1])
 
     latent = {"beta": jnp.zeros(2), "field": jnp.zeros(2 * n)}
-    # The constraint is on the whole latent vector: β comes first.
-    constraints = cs.Constraints(np.hstack([np.zeros((1, 2)), spatial.constraints.A]))
-    model = cs.laplace(log_joint, latent, constraints=constraints)
+    model = cs.laplace(log_joint, latent, constraints={"field": spatial.constraints})
     fit = cs.fit_map(model, jnp.array([-1.0, 0.0]), log_prior, throw=True)
 
     risk = fit.delta(lambda latent, theta: predictor(latent, theta))

@@ -46,9 +46,7 @@ def main(*, quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         return likelihood.sum() + slope + icar.log_prob(latent["b"], precision=jnp.exp(log_tau))
 
     latent = {"alpha": jnp.zeros(2), "b": jnp.zeros(n)}
-    no_constraint_on_alpha = np.zeros((icar.constraints.k, 2))
-    constraints = cs.Constraints(np.hstack([no_constraint_on_alpha, icar.constraints.A]))
-    model = cs.laplace(log_joint, latent, constraints=constraints)
+    model = cs.laplace(log_joint, latent, constraints={"b": icar.constraints})
 
     # p(τ | y) on a grid, and mixtures of the Gaussian approximations over it.
     tau_prior = priors.gamma(0.5, 0.0005).unconstrained()

@@ -132,6 +132,27 @@ def test_values_and_derivatives_of_all_kinds_agree_with_a_dense_twin(constrained
         tol.assert_close(rest[1], differences(variances, np.zeros(1))[0], 1e-8)
 
 
+def test_constraints_by_parts_lie_where_the_parts_lie_in_the_flat_vector():
+    def log_joint(u, theta):
+        return -0.5 * jnp.sum(u["z"] ** 2) - jnp.sum(u["a"]["x"] ** 2) - jnp.sum(u["b"] ** 2)
+
+    like = {"b": jnp.zeros(3), "a": {"y": jnp.zeros(0), "x": jnp.zeros(2)}, "z": jnp.zeros(2)}
+    first, last = np.array([1.0, 2.0, 4.0]), np.array([[1.0, -3.0]])
+    by_parts = {"z": cs.Constraints(last, jnp.array([5.0])), "b": cs.Constraints(first), "a": None}
+    model = cs.laplace(log_joint, like, constraints=by_parts)
+    np.testing.assert_array_equal(
+        model.constraints.A, [[0, 0, 0, 0, 0, 1, -3], [0, 0, 1, 2, 4, 0, 0]]
+    )
+    np.testing.assert_array_equal(model.constraints.e, [5.0, 0.0])
+    assert cs.laplace(log_joint, like, constraints={"a": None}).constraints is None
+    with pytest.raises(ArgumentError, match="no part called c"):
+        cs.laplace(log_joint, like, constraints={"c": cs.Constraints(first)})
+    with pytest.raises(ArgumentError, match="dictionary"):
+        cs.laplace(lambda u, t: -jnp.sum(u**2), jnp.zeros(3), constraints={"b": None})
+    with pytest.raises(ShapeError, match="laplace: z"):
+        cs.laplace(log_joint, like, constraints={"z": cs.Constraints(first)})
+
+
 def test_value_and_gradient_share_every_factorisation():
     """Newton's factorisations and one of the prior; none for log|H| and the gradient."""
     model = cs.laplace(log_joint, LIKE)

@@ -58,7 +58,12 @@ def delta(fit: Any, function: Callable[[Any, Any], Any], full: bool) -> Delta:
     def shaped(x: np.ndarray) -> Any:
         return restore(jnp.asarray(x, out.dtype))
 
-    return Delta(restore(out), shaped(np.sqrt(total)), shaped(own), covariance if full else None)
+    return Delta(
+        restore(out),
+        shaped(np.sqrt(np.maximum(total, 0.0))),
+        shaped(own),
+        covariance if full else None,
+    )
 
 
 def _parts(

@@ -1,6 +1,6 @@
 """`laplace`: the log-marginal of a latent Gaussian model, any `log_joint(u, theta)`."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,9 @@ from cholax.sparsediff.captured import captured
 from cholax.sparsediff.flatten import Leaves, bind, scalar_output
 from cholax.sparsediff.hessian import hessian
 from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.constraints import as_constraints
 from cholax.stats.laplace.hoist import hoist
 from cholax.stats.laplace.mode import Options
+from cholax.stats.laplace.placed import place
 from cholax.stats.laplace.result import LaplaceResult
 from cholax.stats.laplace.solution import Approximation, Problem, approximate
 from cholax.stats.laplace.status import WRONG_SPARSITY, LaplaceStatus, raise_unless_converged
@@ -31,7 +31,7 @@ def laplace(
     log_joint: Callable[..., Any],
     u_like: Any,
     *,
-    constraints: Constraints | None = None,
+    constraints: Constraints | Mapping[Any, Constraints | None] | None = None,
     sparsity: Any = None,
     ordering: Any = "auto",
     max_iterations: int = 100,
@@ -60,7 +60,8 @@ def laplace(
             JAX. A log-density that is unbounded or flat in u has no Laplace approximation; part of
             u may have a flat prior when the data inform it.
         u_like: an array, `ShapeDtypeStruct` or pytree of them: the structure of u.
-        constraints: `Constraints` on u as one flat vector, exact.
+        constraints: `Constraints` on u as one flat vector, exact; or, where u is a dictionary, a
+            dictionary of constraints by parts of it, `{"field": field.constraints}`.
         sparsity: pattern of H where it is known (a `Pattern`, SciPy matrix or mask), instead of
             detection. It is checked by one product at each mode.
         ordering: of the factorisation, as for `cx.cholesky`.
@@ -127,7 +128,7 @@ class LaplaceModel:
         log_joint: Callable[..., Any],
         u_like: Any,
         *,
-        constraints: Constraints | None,
+        constraints: Constraints | Mapping[Any, Constraints | None] | None,
         sparsity: Any,
         ordering: Any,
         max_iterations: int,
@@ -143,8 +144,7 @@ class LaplaceModel:
             raise ArgumentError(f"laplace: tolerance must be between 0 and 1, got {tolerance}.")
         self.log_joint = log_joint
         self._start = jax.tree.map(_zeros, u_like)
-        size = sum(x.size for x in jax.tree.leaves(self._start))
-        self.constraints = as_constraints(constraints, size, "laplace")
+        self.constraints = place(constraints, self._start)
         self._sparsity = sparsity
         self.options = {
             "ordering": ordering,
