@@ -73,14 +73,16 @@ def test_eager_float32(name, transform):
     check(name, transform, np.float32, eagerly(transform))
 
 
-# Specifications compile slowly; these contain the values, gradients and batches of the others.
-@pytest.mark.parametrize("transform", ["jvp", "vmap_grad", "grad_grad", "third"])
+# Specifications compile slowly; these contain the values, gradients and batches of the others, which
+# the slow suite runs.
+@pytest.mark.parametrize("transform", ["vmap_grad", "third"])
 @pytest.mark.parametrize("name", NATIVE)
 def test_specification_backend(name, transform):
     with use_specification():
         check(name, transform, np.float64, eagerly(transform))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NATIVE)
 def test_specification_backend_float32(name):
     with use_specification():

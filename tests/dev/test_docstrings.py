@@ -19,7 +19,19 @@ def modules() -> list[str]:
 
 
 # Their examples compile programs of several seconds; the slow suite runs them.
-HEAVY = tuple(f"cholax.{x}" for x in ("implicit", "integrations", "matfun", "numdiff", "stats"))
+HEAVY = tuple(
+    f"cholax.{name}"
+    for name in (
+        "implicit",
+        "integrations",
+        "matfun",
+        "numdiff",
+        "sparsediff",
+        "stats",
+        "symbolic",
+        "testing",
+    )
+)
 
 
 @pytest.mark.parametrize(

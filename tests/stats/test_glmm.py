@@ -47,6 +47,7 @@ def laplace_of_groups(beta, sd, data):
     return total
 
 
+@pytest.mark.slow
 def test_fit_is_at_the_maximum_of_the_laplace_likelihood(counts, fit):
     assert fit.converged
     assert not fit.singular
@@ -71,6 +72,7 @@ def test_fit_is_at_the_maximum_of_the_laplace_likelihood(counts, fit):
     tol.assert_close(effects.modes[:, 0], residual * fit.theta[0] ** 2, 1e-7)
 
 
+@pytest.mark.slow
 def test_summary_predictions_and_residuals_of_counts(counts, fit):
     text = fit.summary()
     assert "Family: poisson" in text
