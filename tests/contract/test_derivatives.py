@@ -73,8 +73,8 @@ def test_eager_float32(name, transform):
     check(name, transform, np.float32, eagerly(transform))
 
 
-# Specifications compile slowly; these contain the values, gradients and batches of the others, which
-# the slow suite runs.
+# Specifications compile slowly; these contain the values, gradients and batches of the others, and
+# the slow suite runs those.
 @pytest.mark.parametrize("transform", ["vmap_grad", "third"])
 @pytest.mark.parametrize("name", NATIVE)
 def test_specification_backend(name, transform):
