@@ -101,7 +101,7 @@ ALL = pytest.mark.parametrize("name", CASES)
 EACH_DTYPE = pytest.mark.parametrize(
     ("name", "dtype"),
     [(name, "float64") for name in CASES]
-    + [(name, "float32") for name in CASES if name != "sample"],
+    + [pytest.param(name, "float32", marks=pytest.mark.slow) for name in CASES if name != "sample"],
 )
 
 
