@@ -123,6 +123,7 @@ def test_batch_of_hyperparameters_equals_one_by_one(model: Bym2, value_and_gradi
         assert_allclose(gradients[i], gradient, atol=TOL_GRADIENT)
 
 
+@pytest.mark.slow
 def test_hessian_of_the_likelihood_matches_differences_of_the_gradient(
     model: Bym2, value_and_gradient
 ):

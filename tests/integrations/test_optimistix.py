@@ -90,6 +90,7 @@ def test_adjoint_makes_one_sparse_factorisation_beyond_newtons():
     assert both["lu_factor"] == forward["lu_factor"] + 1
 
 
+@pytest.mark.slow
 def test_cholesky_steps_where_the_jacobian_is_tagged_definite():
     solver = sparse(linear_solver=Cholesky())
     tags = frozenset({lx.positive_semidefinite_tag})

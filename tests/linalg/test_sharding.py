@@ -10,6 +10,8 @@ import pytest
 
 from tests.linalg.twins import tol
 
+pytestmark = pytest.mark.slow  # one process of eighteen seconds
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
