@@ -51,7 +51,7 @@ class Patients(NamedTuple):
 def main(*, quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     """Fit, print, draw, check."""
     folder = None if quick else _data.case_folder("10_leuk_spde_weibull")
-    patients = simulated(200 if quick else 1043) if folder is None else observed(folder)
+    patients = simulated(600 if quick else 1043) if folder is None else observed(folder)
     print("data:", "Henderson et al. (2002)" if folder else "SIMULATED, from published estimates")
     X, mesh = jnp.asarray(patients.X), patients.mesh
     times = cs.surv(patients.time, event=patients.event)
@@ -112,7 +112,7 @@ def simulated(count: int) -> Patients:
     """Patients at random places of a region of the same size."""
     rng = np.random.default_rng(2002)
     places = rng.uniform(size=(count, 2)) * [0.7, 1.0]
-    mesh = cs.triangulate(places, max_edge=0.1 if count < 500 else 0.05, extension=0.25)
+    mesh = cs.triangulate(places, max_edge=0.1 if count < 1000 else 0.05, extension=0.25)
     field = cs.matern(mesh)(range=RANGE, sd=SD).sample(jax.random.key(3))
     X = np.column_stack([np.ones(count), rng.integers(2, size=count), rng.normal(size=(count, 3))])
     eta = X @ BETA + np.asarray(mesh.projector(places) @ field)
