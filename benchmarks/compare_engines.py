@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "failures": [],
     }
     if options.add and path.exists():
-        result = earlier(path, chosen_problems(options.problems)) | {"machine": about}
+        result = json.loads(path.read_text()) | {"machine": about}
     engines = start(options)
     for pairs in engines.values():
         for entry, engine in pairs:
@@ -147,14 +147,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def earlier(path: Path, again: list[str]) -> dict[str, Any]:
-    """A results file without the problems that are measured again."""
-    result = json.loads(path.read_text())
-    result["problems"] = {k: v for k, v in result["problems"].items() if k not in again}
-    result["runs"] = [run for run in result["runs"] if run["problem"] not in again]
+def forget(result: dict[str, Any], name: str) -> None:
+    """Drop what the results hold of a problem."""
+    result["runs"] = [run for run in result["runs"] if run["problem"] != name]
     for field in ("skipped", "failures"):
-        result[field] = [line for line in result[field] if line.split(":")[0] not in again]
-    return result
+        result[field] = [line for line in result[field] if line.split(":")[0] != name]
 
 
 def one_problem(
@@ -165,18 +162,21 @@ def one_problem(
     result: dict[str, Any],
 ) -> None:
     """Measure one problem at every thread count and compare the engines' numbers."""
-    result["problems"][name] = describe(name)
-    reference = problems.load(name).reference
+    about, reference = describe(name), problems.load(name).reference
     found: list[dict[str, Any]] = []
+    lines: list[str] = []
     for count, pairs in engines.items():
         start_time = time.monotonic()
         records, skipped = measure(name, pairs, budget, operations)
         found += records
-        result["skipped"] += [line for line in skipped if line not in result["skipped"]]
+        lines += [line for line in skipped if line not in lines]
         spent = time.monotonic() - start_time
         print(f"{name} {count}T: {len(records)} configurations in {spent:.0f} s", flush=True)
+    forget(result, name)
+    result["problems"][name] = about
     result["runs"] += found
-    result["failures"] += disagreements(found, result["problems"][name]["n"], reference)
+    result["skipped"] += lines
+    result["failures"] += disagreements(found, about["n"], reference)
 
 
 def save(path: Path, result: dict[str, Any]) -> None:
