@@ -74,7 +74,7 @@ def to_inference_data(
 
 def _from_dict(groups: dict[str, Any], options: dict[str, Any]) -> Any:
     if _NESTED:
-        return arviz.from_dict(groups, **options)  # pyright: ignore[reportCallIssue]
+        return arviz.from_dict(groups, **options)
     return arviz.from_dict(**groups, **options)
 
 

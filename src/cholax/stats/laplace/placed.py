@@ -38,11 +38,11 @@ def place(constraints: Any, start: Any) -> Constraints | None:
             f"{', '.join(sorted(str(key) for key in start))}."
         )
     where = _slices(start)
-    parts = {
-        key: as_constraints(given, where[key].stop - where[key].start, f"laplace: {key}")
-        for key, given in constraints.items()
-        if given is not None
-    }
+    parts = {}
+    for key, given in constraints.items():
+        length = where[key].stop - where[key].start
+        if (made := as_constraints(given, length, f"laplace: {key}")) is not None:
+            parts[key] = made
     return _joined(parts, where, size) if parts else None
 
 
@@ -58,9 +58,7 @@ def _slices(start: Mapping[Any, Any]) -> dict[Any, slice]:
     return found
 
 
-def _joined(
-    parts: Mapping[Any, Constraints | None], where: Mapping[Any, slice], size: int
-) -> Constraints:
+def _joined(parts: Mapping[Any, Constraints], where: Mapping[Any, slice], size: int) -> Constraints:
     blocks, right = [], []
     for key, given in parts.items():
         block = np.zeros((given.k, size))
