@@ -4,10 +4,12 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from typing import Any
 
 import pytest
 
 import cholax as cx
+from cholax import integrations
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 SKIPPED = ("cholax.demo.__main__", "cholax.__main__", "cholax._native._cholax")
@@ -42,13 +44,17 @@ HEAVY = tuple(
     ],
 )
 def test_docstring_examples_run(name: str) -> None:
+    assert doctest.testmod(module_or_skip(name), optionflags=FLAGS).failed == 0
+
+
+def module_or_skip(name: str) -> Any:
+    """A module; where it is an adapter for a library that is not there, skip."""
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if name.startswith("cholax.integrations.") and not (error.name or "").startswith("cholax"):
             pytest.skip(f"needs {error.name}")
         raise
-    assert doctest.testmod(module, optionflags=FLAGS).failed == 0
 
 
 def public() -> list[tuple[str, object]]:
@@ -83,3 +89,19 @@ def test_public_names_are_documented_with_an_example(name: str, item: object) ->
     text = inspect.getdoc(item) or ""
     assert text
     assert ">>>" in text or name in WITHOUT_EXAMPLE
+
+
+# What the adapted libraries call, and what functions with an example return.
+INNER = {"Draws", "GMRFRV", "PlaneTransform"}
+ADAPTERS = [f"cholax.integrations.{m.name}" for m in pkgutil.iter_modules(integrations.__path__)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ADAPTERS if "._" not in name])
+def test_public_names_of_adapters_are_documented_with_an_example(name: str) -> None:
+    found = vars(module_or_skip(name)).items()
+    own = {n: v for n, v in found if getattr(v, "__module__", "").startswith(name)}
+    public = {n for n, v in own.items() if callable(v) and not n.startswith("_")}
+    assert public
+    without = {n for n in public if ">>>" not in (inspect.getdoc(own[n]) or "")}
+    assert without <= INNER

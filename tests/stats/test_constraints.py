@@ -277,15 +277,21 @@ def test_factorisations_refuse_what_cannot_work():
         cs.constrained_cholesky(Q, cs.Constraints(V.T, np.zeros(3, np.float32)))
 
 
-def test_coordinates_are_orthonormal_and_invert_points():
-    plane = cs.Constraints(TILTED, E)
-    y = RNG.normal(size=(5, N - 2))
+@pytest.mark.parametrize("k", [1, 2])
+def test_coordinates_are_orthonormal_and_reach_the_whole_plane(k):
+    plane, exact = cs.Constraints(TILTED[:k], E[:k]), value(np.float64)
+    y = RNG.normal(size=(N - k + 1, N - k))
     x = plane.point(y)
-    assert_close(plane.residual(x), np.zeros((5, 2)), value(np.float64))
-    assert_close(plane.coordinates(x), y, value(np.float64))
-    assert_close(jnp.linalg.norm(x[1] - x[0]), np.linalg.norm(y[1] - y[0]), value(np.float64))
-    near = plane.project(x + B)
-    assert_close(plane.coordinates(near), y + plane.coordinates(B), value(np.float64))
+    assert_close(plane.residual(x), np.zeros((N - k + 1, k)), exact)
+    assert_close(plane.coordinates(x), y, exact)
+    differences = np.asarray(x[1:] - x[0])
+    assert np.linalg.matrix_rank(differences) == N - k
+    assert_close(differences @ differences.T, (y[1:] - y[0]) @ (y[1:] - y[0]).T, exact)
+    # The coordinates of a point off the plane are those of the nearest point of the plane.
+    off = np.asarray(x[0] + B)
+    nearest = off - np.linalg.pinv(TILTED[:k]) @ (TILTED[:k] @ off - E[:k])
+    assert_close(plane.point(plane.coordinates(off)), nearest, exact)
+    assert_close(plane.project(off), nearest, exact)
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(1, 1), (3, 2)])

@@ -93,7 +93,7 @@ def test_combined_factors_have_the_observed_combinations_only():
     assert grouping.codes.tolist() == [1, 3, 0, 2]
     numbers = {**data, "h": [9, 10, 100, 9]}
     levels = build_design("y ~ (1|h)", numbers).terms[0].grouping.levels
-    assert levels.tolist() == ["9", "10", "100"]
+    assert levels.tolist() == [9, 10, 100]
 
 
 def test_double_bar_splits_columns_into_terms():

@@ -1,4 +1,4 @@
-"""Coordinates on planes and whitened coordinates against their dense definitions."""
+"""Whitened coordinates against their dense definitions."""
 
 from functools import partial
 
@@ -10,31 +10,12 @@ import pytest
 import cholax as cx
 import cholax.stats as cs
 from cholax.errors import NotPositiveDefiniteError, ShapeError
-from cholax.stats.sampling import Plane, Whitening, sample_latents
+from cholax.stats.sampling import Whitening, sample_latents
 from tests import tolerances as tol
 
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 VALUE = tol.value(np.float64)
 rng = np.random.default_rng(11)
-
-
-@pytest.mark.parametrize("k", [1, 3])
-def test_plane_coordinates_are_orthonormal_and_reach_the_whole_plane(k):
-    n = 5
-    A, e = rng.normal(size=(k, n)), rng.normal(size=k)
-    plane, y = Plane(cs.Constraints(A, e)), rng.normal(size=n)
-
-    @quick
-    def run(z):
-        x = plane.point(z)
-        return jax.jacfwd(plane.point)(z[0]), x, plane.point(plane.coordinates(jnp.vstack([x, y])))
-
-    Z, x, back = run(rng.normal(size=(2, n - k)))
-    tol.assert_close(Z.T @ Z, np.eye(n - k), VALUE)
-    tol.assert_close(np.asarray(x) @ A.T, np.broadcast_to(e, (2, k)), VALUE)
-    tol.assert_close(back[:2], x, VALUE)
-    # The coordinates of a point off the plane are those of its projection.
-    tol.assert_close(back[2], y - np.linalg.pinv(A) @ (A @ y - e), VALUE)
 
 
 def precision(n):

@@ -28,7 +28,6 @@ from cholax.patterns import Pattern
 from cholax.stats.constraints import Constraints, constrained_cholesky
 from cholax.stats.constraints.constraints import as_constraints
 from cholax.stats.constraints.rows import Rows
-from cholax.stats.sampling.plane import Plane
 
 __all__ = ["GMRF", "GMRFRV", "PlaneTransform"]
 
@@ -62,11 +61,6 @@ class GMRFRV(RandomVariable):
         if self.rows is None:
             return None
         return Constraints(self.rows, np.asarray(self.offset, self.dtype))
-
-    @cached_property
-    def plane(self) -> Plane | None:
-        """Coordinates on the plane of the constraints."""
-        return None if self.constraints is None else Plane(self.constraints)
 
     def rng_fn(self, rng: Any, mean: Any, values: Any, size: Any) -> np.ndarray:
         """Draws by JAX, with a key from NumPy's generator."""
@@ -193,32 +187,29 @@ def _mean(mu: Any, Q: SymmetricMatrix) -> Any:
 
 
 class PlaneTransform(Transform):
-    """To orthonormal coordinates on the plane of a `GMRF`'s constraints; the Jacobian is 1."""
+    """`Constraints.coordinates` and `Constraints.point` as a transform, whose Jacobian is 1."""
 
     name = "plane"
     ndim_supp = 1
 
-    def __init__(self, plane: Plane) -> None:
-        self.plane = plane
-
-    def _reflect(self, y: Any) -> Any:
-        W, scaled = (part.astype(y.type.dtype) for part in self.plane.reflector)
-        return y - pt.dot(pt.dot(y, W), scaled.T)
+    def __init__(self, constraints: Constraints) -> None:
+        self.constraints = constraints
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Coordinates of points."""
         del inputs
-        return self._reflect(value - self.plane.origin.astype(value.type.dtype))[
-            ..., self.plane.free
-        ]
+        Y, T = (part.astype(value.type.dtype) for part in self.constraints.rows.reflectors)
+        return (value - pt.dot(pt.dot(value, Y @ T), Y.T))[..., self.constraints.k :]
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Points of coordinates."""
         del inputs
-        dtype = value.type.dtype
-        zeros = pt.zeros((*(value.shape[i] for i in range(value.type.ndim - 1)), self.plane.k))
-        padded = pt.concatenate([value, zeros.astype(dtype)], axis=-1)
-        return self.plane.origin.astype(dtype) + self._reflect(padded[..., self.plane.order])
+        dtype, k = value.type.dtype, self.constraints.k
+        Y, T = (part.astype(dtype) for part in self.constraints.rows.reflectors)
+        origin = np.asarray(self.constraints.point(np.zeros(self.constraints.n - k, dtype)))
+        zeros = pt.zeros((*(value.shape[i] for i in range(value.type.ndim - 1)), k), dtype=dtype)
+        padded = pt.concatenate([zeros, value], axis=-1)
+        return origin + padded - pt.dot(pt.dot(padded, Y @ T.T), Y.T)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Zero."""
@@ -229,7 +220,7 @@ class PlaneTransform(Transform):
 @_default_transform.register(GMRFRV)  # pyright: ignore[reportArgumentType]
 def _plane_transform(op: GMRFRV, rv: Any) -> PlaneTransform | None:
     del rv
-    return None if op.plane is None else PlaneTransform(op.plane)
+    return None if op.constraints is None else PlaneTransform(op.constraints)
 
 
 @_logprob.register(GMRFRV)

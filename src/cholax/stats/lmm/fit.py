@@ -86,10 +86,16 @@ def search(
 ) -> Optimum:
     """Minimise the criterion in internal coordinates."""
     logarithmic, scale = model.layout.search_scale()
+    ready = model.compile_hessian(reml=reml)
+
+    def hessian(x: np.ndarray) -> np.ndarray:
+        ready()
+        return model.hessian(x, reml=reml)
+
     with progress_reporter(progress) as report:
         return minimise(
             partial(model.value_and_gradient, reml=reml),
-            partial(model.hessian, reml=reml),
+            hessian,
             model.to_internal(theta),
             logarithmic=logarithmic,
             scale=scale,
@@ -203,29 +209,14 @@ class LMMFit(MixedFit):
 
         return profile_confint(self, level, parameters)
 
-    def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
-        """Draw responses from the fitted model, with new random effects and new residuals.
-
-        Args:
-            key: a JAX random key.
-            shape: of the stack of draws.
-
-        Returns:
-            `(*shape, n)`.
-        """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
         layout, arrays = self.model.layout, self.model.arrays
-        count = int(np.prod(shape))
-        for_u, for_noise = jax.random.split(key)
-        q = int(layout.offsets[-1])
-        u = jax.random.normal(for_u, (q, count), arrays.B.dtype)
-        noise = jax.random.normal(for_noise, (self.design.n, count), arrays.B.dtype)
-        templates = layout.templates(jax.numpy.asarray(self.internal))
+        noise = jax.random.normal(key, (self.design.n, u.shape[1]), u.dtype)
+        templates = layout.templates(self.internal)
         drawn = arrays.Z @ layout.scale(templates, u) + noise
         root = np.sqrt(self.design.weights)
         mean = self.design.offset + self.design.X @ self.beta
-        y = mean[:, None] + self.sigma * drawn / root[:, None]
-        return y.T.reshape(*shape, self.design.n)
+        return mean + self.sigma * (drawn / root[:, None]).T
 
 
 @partial(jax.jit, static_argnames=("layout",))
@@ -238,12 +229,12 @@ def assemble(model: LinearMixedModel, optimum: Optimum, reml: bool) -> LMMFit:
     """The fit that belongs to the end of a search."""
     design, layout = model.design, model.layout
     internal = canonical(layout, optimum.x)
-    T = [np.asarray(t) for t in layout.templates(jax.numpy.asarray(internal))]
+    T = layout.templates(internal)
     found, _ = model.evaluate(internal, reml=reml)
     nu = design.n - layout.fixed if reml else design.n
     scale = float(found.r2) / nu
     theta = model.to_user(internal)
-    user = [np.asarray(t) for t in layout.templates(jax.numpy.asarray(theta))]
+    user = layout.templates(theta)
     V, beta = np.asarray(found.solution), np.asarray(found.beta)
     u = V[:, layout.fixed] - V[:, : layout.fixed] @ beta
     inverse_R = scipy.linalg.solve_triangular(model.coordinates.R, np.eye(layout.fixed))
@@ -288,8 +279,7 @@ def canonical(layout: Layout, internal: np.ndarray) -> np.ndarray:
     Where a diagonal entry is zero the factor is not unique: that of the semidefinite Cholesky
     factorisation is taken, in which the rest of the column is zero too.
     """
-    templates = [np.asarray(T) for T in layout.templates(jax.numpy.asarray(internal))]
-    return layout.theta([_semidefinite_factor(T) for T in templates])
+    return layout.theta([_semidefinite_factor(T) for T in layout.templates(internal)])
 
 
 def _semidefinite_factor(T: np.ndarray) -> np.ndarray:

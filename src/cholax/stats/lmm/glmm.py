@@ -1,6 +1,6 @@
 """`glmm`: fit a generalised linear mixed model by maximum likelihood with Laplace's method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
+from cholax._core.compilation import compile_ahead
 from cholax._core.errors import UnsupportedError
 from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
 from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
-from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel
+from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
 from cholax.stats.lmm.model import theta_names
 from cholax.stats.lmm.optimise import Optimum, minimise
 from cholax.stats.lmm.result import FitStatus, MixedFit
@@ -100,6 +101,10 @@ class _Objective:
     def __init__(self, model: GeneralizedLinearMixedModel) -> None:
         self.program, self.rows = model.program, model.rows
         self.mode = jnp.zeros(int(model.layout.offsets[-1]))
+        x = jnp.zeros(sum(self.program.sizes))
+        self._ready = compile_ahead(
+            Program.hessian_column, self.program, x, x, self.mode, self.rows
+        )
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         (value, mode), slope = self.program.value_and_gradient(jnp.asarray(x), self.mode, self.rows)
@@ -108,6 +113,7 @@ class _Objective:
         return float(value), np.asarray(slope)
 
     def hessian(self, x: np.ndarray) -> np.ndarray:
+        self._ready()
         point, program = jnp.asarray(x), self.program
         columns = [
             program.hessian_column(point, jnp.asarray(e), self.mode, self.rows)
@@ -209,30 +215,15 @@ class GLMMFit(MixedFit):
     def __str__(self) -> str:
         return self.summary()
 
-    def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
-        """Draw responses from the fitted model, with new random effects.
-
-        Args:
-            key: a JAX random key.
-            shape: of the stack of draws.
-
-        Returns:
-            `(*shape, n)`.
-        """
+    def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
         from cholax.stats.lmm.families import draw
 
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        layout, rows = self.model.layout, self.model.rows
-        for_u, for_y = jax.random.split(key)
-        q, count = int(layout.offsets[-1]), int(np.prod(shape))
-        u = jax.random.normal(for_u, (q, count), rows.y.dtype)
-        theta = layout.templates(jnp.asarray(self.theta))
-        pairs = zip(self.model.to_internal_factors, theta, strict=True)
+        layout = self.model.layout
+        pairs = zip(self.model.to_internal_factors, layout.templates(self.theta), strict=True)
         b = layout.scale(tuple(m @ T for m, T in pairs), u)
-        eta = (self.design.offset + self.design.X @ self.beta)[:, None] + rows.Z @ b
+        eta = (self.design.offset + self.design.X @ self.beta)[:, None] + self.model.rows.Z @ b
         parameters = {**self.family_parameters, **self.design.extra}
-        y = draw(self.model.family.name, for_y, eta.T, parameters)
-        return y.reshape(*shape, self.design.n)
+        return draw(self.model.family.name, key, eta.T, parameters)
 
 
 def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
@@ -243,7 +234,7 @@ def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
     )
     _, _, natural = model.program.split(jnp.asarray(internal))
     beta = scipy.linalg.solve_triangular(model.R, internal[:p])
-    factors = [np.asarray(T) for T in layout.templates(jnp.asarray(internal[p : p + k]))]
+    factors = layout.templates(internal[p : p + k])
     inverses = [np.asarray(m) for m in model.to_internal_factors]
     user = [np.linalg.solve(m, T) for m, T in zip(inverses, factors, strict=True)]
     theta = layout.theta(user)
@@ -306,7 +297,7 @@ def _covariances(
 def _to_user_jacobian(layout: "Layout", inverses: list[np.ndarray]) -> np.ndarray:
     columns = []
     for e in np.eye(sum(layout.theta_sizes)):
-        factors = [np.asarray(T) for T in layout.templates(jnp.asarray(e))]
-        user = [np.linalg.solve(m, T) for m, T in zip(inverses, factors, strict=True)]
+        pairs = zip(inverses, layout.templates(e), strict=True)
+        user = [np.linalg.solve(m, T) for m, T in pairs]
         columns.append(layout.theta(user))
     return np.stack(columns, axis=1)

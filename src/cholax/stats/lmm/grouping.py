@@ -16,7 +16,7 @@ class Grouping:
 
     Attributes:
         factors: the columns.
-        levels: `(L,)` labels, `a:b` for combinations.
+        levels: `(L,)` labels, as they are in the column; `"a:b"` for combinations.
         codes: `(n,)` the level of each row.
     """
 
@@ -33,13 +33,11 @@ class Grouping:
         index = tuple({level: k for k, level in enumerate(found)} for found in each)
         combined, codes = np.unique(_combine(frame, factors, index), return_inverse=True)
         places = np.unravel_index(combined, [len(found) for found in each])
-        labels = [
-            ":".join(str(found[k]) for found, k in zip(each, row, strict=True))
-            for row in zip(*places, strict=True)
-        ]
-        return cls(
-            tuple(factors), np.array(labels, object), codes.astype(np.int32), index, combined
-        )
+        rows = zip(*places, strict=True)
+        labels = [[found[k] for found, k in zip(each, row, strict=True)] for row in rows]
+        levels = np.empty(len(labels), object)
+        levels[:] = [x[0] if len(x) == 1 else ":".join(map(str, x)) for x in labels]
+        return cls(tuple(factors), levels, codes.astype(np.int32), index, combined)
 
     def find(self, frame: Any) -> np.ndarray:
         """The level of each row of another table, -1 where it was not observed."""

@@ -56,13 +56,21 @@ class Layout:
         """Where the effects of each term begin, and their number."""
         return np.concatenate([[0], np.cumsum([levels * p for levels, p in self.sizes])])
 
-    def templates(self, theta: jax.Array) -> tuple[jax.Array, ...]:
-        """θ as the lower triangular T_t, filled column by column as in lme4."""
+    def templates(self, theta: Any) -> tuple[Any, ...]:
+        """θ as the lower triangular T_t, filled column by column as in lme4.
+
+        They are NumPy arrays where θ is one.
+        """
         found, start = [], 0
         for (_, p), size in zip(self.sizes, self.theta_sizes, strict=True):
             columns, rows = np.triu_indices(p)
-            T = jnp.zeros((p, p), theta.dtype)
-            found.append(T.at[rows, columns].set(theta[start : start + size]))
+            part = theta[start : start + size]
+            if isinstance(theta, np.ndarray):
+                T = np.zeros((p, p), theta.dtype)
+                T[rows, columns] = part
+            else:
+                T = jnp.zeros((p, p), theta.dtype).at[rows, columns].set(part)
+            found.append(T)
             start += size
         return tuple(found)
 

@@ -1,5 +1,6 @@
 """`LinearMixedModel`: formula and data as a differentiable criterion of θ."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from cholax._core.compilation import compile_ahead
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.stats.lmm.design import Design, build_design
@@ -115,16 +117,20 @@ class LinearMixedModel:
         ]
         return np.stack(columns)
 
+    def compile_hessian(self, *, reml: bool) -> Callable[[], None]:
+        """Begin to compile `hessian` on another thread; the result waits for the end."""
+        point = jnp.zeros(sum(self.layout.theta_sizes), self.arrays.B.dtype)
+        return compile_ahead(_hessian_column, self.layout, self.arrays, point, point, reml=reml)
+
     def to_internal(self, theta: np.ndarray) -> np.ndarray:
         """θ in the coordinates in which fits are made."""
-        templates = internal_templates(self.layout, self.arrays, jnp.asarray(theta))
-        return np.asarray(self.layout.theta(templates))
+        pairs = zip(self.arrays.to_internal, self.layout.templates(theta), strict=True)
+        return self.layout.theta([np.asarray(m) @ T for m, T in pairs])
 
     def to_user(self, internal: np.ndarray) -> np.ndarray:
         """The inverse of `to_internal`."""
-        templates = self.layout.templates(jnp.asarray(internal))
-        pairs = zip(self.arrays.to_internal, templates, strict=True)
-        return self.layout.theta([np.linalg.solve(np.asarray(m), np.asarray(T)) for m, T in pairs])
+        pairs = zip(self.arrays.to_internal, self.layout.templates(internal), strict=True)
+        return self.layout.theta([np.linalg.solve(np.asarray(m), T) for m, T in pairs])
 
 
 def theta_names(design: Design) -> tuple[str, ...]:

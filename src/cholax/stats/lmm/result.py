@@ -1,8 +1,12 @@
 """What fitted mixed models have in common: estimates, effects, prediction, tables, plots."""
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from scipy.special import ndtri
 
@@ -41,10 +45,11 @@ class FitStatus:
 
 
 @dataclass(frozen=True, eq=False)
-class MixedFit:
+class MixedFit(ABC):
     """Base of the fits of linear and generalised linear mixed models.
 
     Attributes:
+        model: the criterion or log-likelihood as a differentiable function.
         design: y, X and the terms, rows with missing values left out.
         theta: `(k,)` relative covariance factors, `theta_names` names them.
         beta: `(p,)` fixed effects, named by `names`.
@@ -55,6 +60,7 @@ class MixedFit:
         status: how the search ended.
     """
 
+    model: Any
     design: Design
     theta: np.ndarray
     theta_names: tuple[str, ...]
@@ -163,6 +169,26 @@ class MixedFit:
                     "were not in the data. With new_levels=True their effects are zero, their "
                     "mean; random=False leaves all random effects out."
                 )
+
+    def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
+        """Draw responses from the fitted model, with new random effects and new noise.
+
+        Args:
+            key: a JAX random key.
+            shape: of the stack of draws.
+
+        Returns:
+            `(*shape, n)`.
+        """
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        for_u, for_y = jax.random.split(key)
+        size = (int(self.model.layout.offsets[-1]), math.prod(shape))
+        y = self._responses(jax.random.normal(for_u, size, self.design.y.dtype), for_y)
+        return y.reshape(*shape, self.design.n)
+
+    @abstractmethod
+    def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
+        """`(draws, n)` responses given white random effects u `(q, draws)`."""
 
     def wald_confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """β ± z se for the fixed effects."""
