@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from cholax._core.compilation import FEW_CALLS
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.linalg.matrix import SparseMatrix
@@ -83,7 +84,7 @@ class Program:
         """((−2 log L, mode), gradient)."""
         return jax.value_and_grad(self.deviance, has_aux=True)(internal, u0, rows)
 
-    @partial(jax.jit, static_argnums=0)
+    @partial(jax.jit, static_argnums=0, compiler_options=FEW_CALLS)
     def hessian_column(
         self, internal: jax.Array, direction: jax.Array, u0: jax.Array, rows: Rows
     ) -> jax.Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from cholax._core.compilation import compile_ahead
+from cholax._core.compilation import FEW_CALLS, compile_ahead
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.stats.lmm.design import Design, build_design
@@ -159,7 +159,7 @@ def _value_and_gradient(
     return found, gradient
 
 
-@partial(jax.jit, static_argnames=("layout", "reml"))
+@partial(jax.jit, static_argnames=("layout", "reml"), compiler_options=FEW_CALLS)
 def _hessian_column(
     layout: Layout, arrays: Arrays, internal: jax.Array, direction: jax.Array, *, reml: bool
 ) -> jax.Array:
