@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
 # Compiling dominates example time, and CI machines are slow and noisy.
-hypothesis.settings.register_profile("cholax", deadline=None, max_examples=15, derandomize=True)
+hypothesis.settings.register_profile("cholax", deadline=None, max_examples=10, derandomize=True)
 hypothesis.settings.load_profile("cholax")
 
 

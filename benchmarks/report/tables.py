@@ -13,6 +13,7 @@ TIMED = (
     ("selected_inverse", "selected inverse"),
     ("value_and_gradient", "value + gradient"),
 )
+GROUPS = ("mesh", "real", "batch", "tiny", "other")
 DETAILED = (
     ("hessian_vector", "H v"),
     ("cholesky_tangent", "C"),
@@ -142,9 +143,27 @@ def _ratios(
     return found
 
 
-def sections(results: Results) -> Iterator[tuple[str, str]]:
-    """Every table with its title."""
-    for name in results.names():
+def ratio_table(results: Results, threads: int, group: str, operation: str) -> str:
+    """A row per problem of a group: cholax in ms, and every peer ÷ cholax, best orderings all."""
+    engines = list(dict.fromkeys(run["engine"] for run in results.runs))
+    engines.remove("cholax")
+    rows = []
+    for name in results.names(group):
+        ours = results.time(name, threads, "cholax", operation)
+        if ours is None:
+            continue
+        theirs = [results.time(name, threads, engine, operation) for engine in engines]
+        ratios = [number(time / ours if time else None) for time in theirs]
+        rows.append([name, count(results.size(name)["n"]), number(ours, 1e3), *ratios])
+    kept = [k for k in range(len(engines)) if any(row[3 + k] != "–" for row in rows)]
+    header = ["problem", "n", "cholax ms", *(engines[k] for k in kept)]
+    return table(header, [[*row[:3], *(row[3 + k] for k in kept)] for row in rows])
+
+
+def sections(results: Results, brief: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Every table with its title; groups in `brief` have a row per problem instead of a table."""
+    groups = [group for group in GROUPS if group not in brief]
+    for name in results.names(*groups):
         for threads in results.threads:
             title = f"{problem_title(results, name)}; {threads} thread{'s' * (threads > 1)}, ms"
             yield title, problem_table(results, name, threads)
@@ -152,6 +171,10 @@ def sections(results: Results) -> Iterator[tuple[str, str]]:
         yield f"cholax's kernels ÷ its factor; {threads}T", detail_table(results, threads)
     for threads in results.threads:
         for group in ("mesh", "real", "batch"):
+            if results.names(group) and group in brief:
+                for operation, what in (TIMED[0], TIMED[5]):
+                    title = f"{group} problems, {what}: peer ÷ cholax, {threads}T"
+                    yield title, ratio_table(results, threads, group, operation)
             if results.names(group):
                 title = f"Geometric means, peer ÷ cholax: {group} problems, {threads}T"
                 yield title, means_table(results, threads, (group,))

@@ -109,8 +109,17 @@ def check_layout(name, levels, wrap):
     tol.assert_all_close(gradients, expected_gradients, tol.gradient(np.float64))
 
 
+# These differ from the others in where axes are moved, which all primitives do in one place.
+MOVES = ("last_axis", "second_twice")
+
+
 @pytest.mark.parametrize(
-    ("name", "layout"), [(name, layout) for name in CASES for layout in layouts(name)]
+    ("name", "layout"),
+    [
+        pytest.param(name, layout, marks=[pytest.mark.slow] * (layout in MOVES and name != MAIN[0]))
+        for name in CASES
+        for layout in layouts(name)
+    ],
 )
 def test_gradient_of_vmap(name, layout):
     check_layout(name, layouts(name)[layout], jax.jit)
@@ -134,6 +143,7 @@ def test_vmap_of_gradient_with_a_shared_operand(name, layout):
         tol.assert_all_close([x[k] for x in got], expected, tol.gradient(np.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAIN)
 def test_jacobians_by_both_modes_agree(name):
     """jacfwd maps tangents, jacrev cotangents, with all operands shared."""

@@ -73,9 +73,9 @@ def test_eager_float32(name, transform):
     check(name, transform, np.float32, eagerly(transform))
 
 
-# Specifications compile slowly; these contain the values, gradients and batches of the others, and
-# the slow suite runs those.
-@pytest.mark.parametrize("transform", ["vmap_grad", "third"])
+# Specifications compile slowly; this one contains the values, gradients and batches of the others,
+# and the slow suite runs those.
+@pytest.mark.parametrize("transform", ["vmap_grad", pytest.param("third", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NATIVE)
 def test_specification_backend(name, transform):
     with use_specification():

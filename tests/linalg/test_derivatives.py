@@ -270,7 +270,7 @@ def test_amalgamation_zeros_never_leak_into_derivatives():
     assert_close(f(merged), f(single), tol.second("float64"))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("n", [150, 600])
 def test_wide_fronts_follow_the_textbook_formulas(n, dtype):
     """A bordered full matrix: small blocks, packed blocks, and a chain feeding them; by NumPy."""
