@@ -36,7 +36,11 @@ def traced(structure):
     raise TypeError(structure)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    # Every second one by default; they are traced by the same lines.
+    [pytest.param(name, marks=[pytest.mark.slow] * (k % 2)) for k, name in enumerate(NAMES)],
+)
 def test_traced_indices_change_nothing(name):
     setting = CASES[name](PROBLEM)
     static, indices = traced(setting.structure)

@@ -45,7 +45,7 @@ def assert_same_product(a, b, c, d):
 # Few examples each, because every new pattern is a compilation; the settings share the families.
 # The first example is the smallest: one by one.
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(problem=problems())
 def test_values_and_first_derivatives_on_any_pattern(name, problem):
     check_first_order(CASES[name](problem))

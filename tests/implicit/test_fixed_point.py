@@ -46,7 +46,8 @@ def test_derivatives_are_exact_in_both_modes_and_to_second_order(method):
         assert_close(got, want, gradient(np.float64))
 
 
-@pytest.mark.parametrize("method", [pytest.param("plain", marks=pytest.mark.slow), "anderson"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["plain", "anderson"])
 def test_matrix_free_derivatives_equal_dense_algebra(method):
     A, b = contraction()
 

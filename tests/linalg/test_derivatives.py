@@ -149,6 +149,7 @@ def test_second_derivative_agrees_with_dense_in_float32(name):
     assert_close(got, reference(name)["second"], tol.second("float32"))
 
 
+@pytest.mark.slow
 @ALL
 def test_third_derivative_agrees_with_dense(name):
     case = CASES[name]

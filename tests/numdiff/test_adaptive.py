@@ -104,7 +104,10 @@ def test_nan_says_that_nothing_is_known():
     [
         (jnp.float32, lambda x: x**3, 100.0, 3e4, 1e-4),
         (jnp.float32, jnp.log, 1e-5, 1e5, 1e-2),
-        (jnp.float32, lambda x: jnp.sin(1000 * x), 0.3, -22.0966, 0.05),
+        pytest.param(
+            *(jnp.float32, lambda x: jnp.sin(1000 * x), 0.3, -22.0966, 0.05),
+            marks=pytest.mark.slow,
+        ),
         (jnp.bfloat16, jnp.sin, 0.7, math.cos(0.7), 0.2),
     ],
 )

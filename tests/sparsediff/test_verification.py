@@ -22,7 +22,7 @@ def without(i: int, j: int) -> np.ndarray:
     return mask
 
 
-@pytest.mark.parametrize("mode", ["forward", "bidirectional"])
+@pytest.mark.parametrize("mode", ["forward", pytest.param("bidirectional", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("entry", [(3, 0), (2, 6), (4, 4)])
 def test_a_missing_entry_is_named(mode, entry):
     J = jacobian(problems.edges, mode=mode, sparsity=without(*entry))

@@ -86,6 +86,7 @@ def test_summary_predictions_and_residuals_of_counts(counts, fit):
     assert list(fit.confint()) == ["Intercept", "x"]
 
 
+@pytest.mark.slow
 def test_effect_that_is_not_there_has_no_variance(counts):
     # Every group has the same counts: less variation than Poisson.
     level = glmm("y ~ x + (1 | g)", {**counts, "y": np.tile([1, 3, 2, 0, 4], 8)}, family="poisson")
