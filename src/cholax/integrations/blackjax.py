@@ -73,6 +73,14 @@ def nuts(
     Raises:
         ArgumentError: an unknown metric.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from cholax.integrations.blackjax import nuts
+        >>> key, start = jax.random.key(0), jnp.zeros(2)
+        >>> run = nuts(key, lambda x: -0.5 * x @ x, start, chains=2, warmup=50, draws=20)
+        >>> run.positions.shape
+        (2, 20, 2)
+
     Reference:
         Hoffman & Gelman, *The No-U-Turn Sampler* (2014).
     """
@@ -132,6 +140,14 @@ def sparse_nuts(
     Raises:
         NotPositiveDefiniteError: the precision is not positive definite.
 
+    Example:
+        >>> import cholax as cx, jax, jax.numpy as jnp
+        >>> from cholax.integrations.blackjax import sparse_nuts
+        >>> key, mode, Q = jax.random.key(0), jnp.zeros(3), 4.0 * cx.eye(3)
+        >>> run = sparse_nuts(key, lambda x: -2.0 * x @ x, mode, Q, chains=2, warmup=20, draws=10)
+        >>> run.positions.shape
+        (2, 10, 3)
+
     Reference:
         Monnahan, Kristensen, Thorson & Carpenter, *Sparse NUTS* (2026), arXiv:2603.02437.
     """
@@ -174,6 +190,19 @@ def laplace_nuts(
 
     Returns:
         `Draws` whose positions are `{"theta": ..., "u": ...}`.
+
+    Example:
+        >>> import cholax.stats as cs, jax, jax.numpy as jnp
+        >>> from cholax.integrations.blackjax import laplace_nuts
+        >>> y = jnp.array([2.0, 1.0, 0.0, 3.0])
+        >>> def log_joint(u, theta):
+        ...     return jnp.sum(y * u - jnp.exp(u)) - 0.5 * jnp.exp(theta) * u @ u + 2.0 * theta
+        >>> model, key = cs.laplace(log_joint, y), jax.random.key(0)
+        >>> def log_prior(theta):
+        ...     return -0.5 * theta**2
+        >>> run = laplace_nuts(key, model, 0.0 * y[0], log_prior, chains=2, warmup=20, draws=10)
+        >>> run.positions["u"].shape
+        (2, 10, 4)
     """
     first, second = jax.random.split(key)
 

@@ -97,7 +97,8 @@ def separating_direction(family: str, y: Array, X: Array, trials: Any) -> Array 
         >>> X = np.array([[1.0, -1.0], [1.0, -2.0], [1.0, 1.0]])
         >>> separating_direction("bernoulli", np.array([0.0, 0.0, 1.0]), X, 1.0) is not None
         True
-        >>> separating_direction("bernoulli", np.array([0.0, 1.0, 0.0]), X[[0, 0, 2]], 1.0) is None
+        >>> y, X = np.array([0.0, 1.0, 0.0, 1.0]), X[[0, 0, 2, 2]]
+        >>> separating_direction("bernoulli", y, X, 1.0) is None
         True
 
     Reference:
