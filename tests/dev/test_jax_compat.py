@@ -3,8 +3,11 @@
 import inspect
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from cholax._core.compilation import FEW_CALLS, compile_ahead
 from cholax._core.jax_compat import Primitive, ad, batching, ir, mlir, user_context
 
 
@@ -62,3 +65,20 @@ def test_user_context_retraces_jitted_functions() -> None:
 
 def test_array_types_tell_which_mesh_axes_they_vary_over() -> None:
     assert jax.typeof(jax.numpy.ones(3)).manual_axis_type.varying == frozenset()
+
+
+@pytest.mark.parametrize("options", [None, FEW_CALLS])
+def test_a_program_compiled_ahead_is_not_compiled_again(options) -> None:
+    program = jax.jit(lambda x: jnp.cos(x) @ x, compiler_options=options)
+    x = jnp.arange(3.0)
+    found = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: found.append(name))
+    try:
+        compile_ahead(program, x)()
+        ahead = sum("backend_compile" in name for name in found)
+        value = program(x)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert ahead == 1
+    assert sum("backend_compile" in name for name in found) == 1
+    assert value == pytest.approx(float(np.cos(np.arange(3.0)) @ np.arange(3.0)))
