@@ -306,3 +306,10 @@ def test_small_inverses_take_signs_and_sizes_from_the_pivots(positive, negative)
     assert_close(log_det, np.linalg.slogdet(S)[1], value(np.float64))
     assert float(margin) > 0
     assert float(quasi_definite(-S, np.ones(m), positive)[2]) < 0
+
+
+@pytest.mark.parametrize("method", ["residual", "project", "coordinates", "point"])
+@pytest.mark.parametrize("shape", [(), (N + 1,), (N, 3)])
+def test_vectors_of_another_length_are_refused(method, shape):
+    with pytest.raises(ShapeError, match=f"Constraints.{method}: need an array of shape"):
+        getattr(cs.Constraints(TILTED, E), method)(np.zeros(shape))

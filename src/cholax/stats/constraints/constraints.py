@@ -74,12 +74,12 @@ class Constraints:
 
     def residual(self, x: Any) -> jax.Array:
         """A x − e, of shape `(..., k)` for x of shape `(..., n)`."""
-        x = check_values(x, "Constraints.residual")
+        x = _vectors(x, self.n, "Constraints.residual")
         return x @ jnp.asarray(self.A.T, x.dtype) - self.right_hand_side(x.dtype)
 
     def project(self, x: Any) -> jax.Array:
         """The point of the plane nearest to x: x + Aᵀ(AAᵀ)⁻¹(e − A x), of x's shape."""
-        x = check_values(x, "Constraints.project")
+        x = _vectors(x, self.n, "Constraints.project")
         return x - self.residual(x) @ jnp.asarray(self.rows.pseudo_inverse.T, x.dtype)
 
     def coordinates(self, x: Any) -> jax.Array:
@@ -88,7 +88,7 @@ class Constraints:
         Z is the basis of the null space of A that `point` uses, the trailing columns of k
         Householder reflections; it is never formed.
         """
-        x = check_values(x, "Constraints.coordinates")
+        x = _vectors(x, self.n, "Constraints.coordinates")
         Y, T = (jnp.asarray(part, x.dtype) for part in self.rows.reflectors)
         return (x - ((x @ Y) @ T) @ Y.T)[..., self.k :]
 
@@ -102,7 +102,7 @@ class Constraints:
             >>> round(float(x.sum()), 4), plane.coordinates(x).round(4).tolist()
             (6.0, [1.0, -2.0])
         """
-        y = check_values(y, "Constraints.point")
+        y = _vectors(y, self.n - self.k, "Constraints.point")
         Y, T = (jnp.asarray(part, y.dtype) for part in self.rows.reflectors)
         x = jnp.concatenate([jnp.zeros((*y.shape[:-1], self.k), y.dtype), y], axis=-1)
         shortest = jnp.asarray(self.rows.pseudo_inverse, y.dtype) @ self.right_hand_side(y.dtype)
@@ -118,6 +118,13 @@ class Constraints:
                 f"{np.dtype(dtype)}. Convert one of them with .astype()."
             )
         return self.e
+
+
+def _vectors(x: Any, size: int, where: str) -> jax.Array:
+    array = check_values(x, where)
+    if array.ndim == 0 or array.shape[-1] != size:
+        raise ShapeError(f"{where}: need an array of shape (..., {size}), got {array.shape}.")
+    return array
 
 
 def _right_hand_side(e: Any, k: int) -> jax.Array:
