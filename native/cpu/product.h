@@ -51,19 +51,24 @@ namespace detail {
 // op(A)[first .. first+count, p0 .. p0+depth) as columns of `height` rows, zero-padded.
 template <class T>
 void pack_tile(const Operand<T>& a, int first, int count, int p0, int depth, int height, T* out) {
-  int straight = 0, mixed = 0;  // columns read down A's columns, and one by one; the rest crosswise
+  int straight = 0, mixed = 0;  // columns read down A's columns, and both ways; the rest crosswise
   if (a.form == Form::kNormal) straight = depth;
   if (a.form == Form::kSymmetric) {
-    straight = std::clamp(first + 1 - p0, 0, depth);
-    mixed = std::clamp(first + count - 1 - p0, straight, depth) - straight;
+    straight = std::clamp(first - p0, 0, depth);
+    mixed = std::clamp(first + count - p0, straight, depth) - straight;
   }
   const int crosswise = depth - straight - mixed;
   pack_straight(count, height, straight, a.data + first + p0 * a.ld, a.ld, out);
   out += Stride(height) * straight;
   p0 += straight;
-  for (int p = 0; p < mixed; ++p)
-    for (int i = 0; i < height; ++i)
-      out[i + Stride(p) * height] = i < count ? a.at(first + i, p0 + p) : T(0);
+  if (mixed == count) {  // all of a diagonal block
+    pack_straight(count, height, count, a.data + first + p0 * a.ld, a.ld, out);
+    mirror_lower(count, out, height);
+  } else {
+    for (int p = 0; p < mixed; ++p)
+      for (int i = 0; i < height; ++i)
+        out[i + Stride(p) * height] = i < count ? a.at(first + i, p0 + p) : T(0);
+  }
   out += Stride(height) * mixed;
   p0 += mixed;
   pack_crosswise(count, height, crosswise, a.data + p0 + first * a.ld, a.ld, out);
@@ -153,15 +158,29 @@ void product_direct(int m, int n, int k, const T* a, Stride lda, const T* b, Str
   }
 }
 
-// Whether operands are too large to be read in place: A (m × k) and B (k × n) stay in the
-// second-level cache up to some hundred kB.
-inline bool worth_packing(int m, int n, int k) {
-  constexpr double kInPlace = 24e3;  // entries
-  return double(std::max(m, n)) * k > kInPlace && m >= 32 && n >= 16 && k >= 16;
+// Whether operands are too large to be read in place (measured; the second-level cache holds some
+// hundred kB). A (m × k) and B (n × k), both read down their columns; A is read again for every
+// tile of columns of B.
+inline bool worth_packing_transposed(int m, int n, int k) {
+  return double(std::max(m, n)) * k > 19e3 && m >= 32 && n >= 16 && k >= 16;
 }
 
-// The same for A symmetric (m × m) and B m × n, where packing copies much and computes little.
-inline bool worth_packing_symmetric(int m, int n) { return n >= 64 || double(m) * n >= 25e3; }
+// B is k × n: its columns are few streams, which the cache sees coming.
+inline bool worth_packing(int m, int n, int k) { return double(m) * k > 80e3 && n >= 48; }
+
+// A is k × m and B k × n: read in place, the sums run along the columns of both.
+inline bool worth_packing_sums(int m, int n, int k) {
+  const int narrow = std::min(m, n);
+  return narrow >= 200 || (narrow >= 128 && double(std::max(m, n)) * k > 80e3);
+}
+
+// Widest symmetric block that is mirrored and read in place.
+inline constexpr int kMirrored = 192;
+
+// The same for A symmetric (m × m) and B m × n.
+inline bool worth_packing_symmetric(int m, int n) {
+  return m > kMirrored ? n >= 16 : double(m) * n > 12e3;
+}
 
 // C (m × n) op= Aᵀ B without copies.
 template <class T>
@@ -180,14 +199,14 @@ void transposed_direct(int m, int n, int k, const T* a, Stride lda, const T* b, 
 template <class T>
 void symmetric_direct(int m, int n, T* a, Stride lda, const T* b, Stride ldb, T* c, Stride ldc,
                       Update update) {
-  constexpr int kWidth = 192;
-  for (int j = 0; j < m; j += kWidth) {
-    const int width = std::min(kWidth, m - j), next = j + width;
+  for (int j = 0; j < m; j += kMirrored) {
+    const int width = std::min(kMirrored, m - j), next = j + width;
     T* corner = a + j + j * lda;
     mirror_lower(width, corner, lda);
     const Update first = j == 0 ? update : continued(update);
     product_direct<T, Access::kByRow>(width, n, width, corner, lda, b + j, ldb, c + j, ldc, first,
                                       Part::kAll);
+    if (next == m) break;
     product_direct<T, Access::kByRow>(m - next, n, width, corner + width, lda, b + j, ldb, c + next,
                                       ldc, first, Part::kAll);
     transposed_direct(width, n, m - next, corner + width, lda, b + next, ldb, c + j, ldc,
@@ -211,7 +230,7 @@ void multiply(const Crew& crew, int m, int n, int k, const T* a, Stride lda, con
 template <class T>
 void multiply_transposed(const Crew& crew, int m, int n, int k, const T* a, Stride lda, const T* b,
                          Stride ldb, T* c, Stride ldc, Update update, Part part = Part::kAll) {
-  if (detail::worth_packing(m, n, k))
+  if (detail::worth_packing_transposed(m, n, k))
     return detail::product_packed<T>(crew, m, n, k, {a, lda}, {b, ldb}, c, ldc, update, part);
   detail::product_direct<T, Access::kByColumn>(m, n, k, a, lda, b, ldb, c, ldc, update, part);
 }
@@ -220,7 +239,7 @@ void multiply_transposed(const Crew& crew, int m, int n, int k, const T* a, Stri
 template <class T>
 void transposed_multiply(const Crew& crew, int m, int n, int k, const T* a, Stride lda, const T* b,
                          Stride ldb, T* c, Stride ldc, Update update, Part part = Part::kAll) {
-  if (detail::worth_packing(m, n, k))
+  if (detail::worth_packing_sums(m, n, k))
     return detail::product_packed<T>(crew, m, n, k, {a, lda, Form::kTransposed},
                                      {b, ldb, Form::kTransposed}, c, ldc, update, part);
   detail::transposed_direct(m, n, k, a, lda, b, ldb, c, ldc, update, part);

@@ -8,24 +8,43 @@ namespace cholax::CHOLAX_TARGET {
 
 namespace detail {
 
-// Lower Z (n × n) := (L Lᵀ)⁻¹
+// Columns whose inverse is found at once: wide, because the inverse on the rows below is copied
+// for each such block, and small enough for the second-level cache.
+inline constexpr int kInverseBlock = 512;
+
+// visit(first, columns) for blocks of n columns, from the last on; all but that have `most`
+// columns.
+template <class F>
+void blocks_backward(int n, int most, F&& visit) {
+  for (int c = (n - 1) / most * most; c >= 0; c -= most) visit(c, std::min(most, n - c));
+}
+
+// Lower Z (n × n) := (L Lᵀ)⁻¹ for n ≤ kNodeBlock
 template <class T>
-void inverse_of_product(int n, const T* l, Stride ldl, T* inverse, T* z, Stride ldz) {
+void inverse_of_small(int n, const T* l, Stride ldl, T* inverse, T* z, Stride ldz) {
   std::fill_n(inverse, square(n), T(0));
   for (int j = 0; j < n; ++j) inverse[j + Stride(j) * n] = T(1);
   dense::solve_right({}, n, n, l, ldl, inverse, n);
   transposed_multiply({}, n, n, n, inverse, n, inverse, n, z, ldz, Update::kAssign, Part::kLower);
 }
 
-// G := L_B L_J⁻¹, block by block: rows below the block times the inverse of its triangle.
+// Lower Z (n × n) := (L Lᵀ)⁻¹ for any n, by the recurrence itself. `g` is as large as Z.
 template <class T>
-void scaled_rows_below(const Node& node, const Crew& crew, const T* l, T* g) {
-  for (int c0 = 0; c0 < node.w; c0 += kNodeBlock) {
-    const int nb = std::min(kNodeBlock, node.w - c0), c1 = c0 + nb;
-    const Stride block = c1 + Stride(c0) * node.m;
-    dense::solve_right_from(crew, node.m - c1, nb, l + c0 + Stride(c0) * node.m, node.m, l + block,
-                            node.m, g + block, node.m);
-  }
+void inverse_of_product(const Crew& crew, int n, const T* l, T* g, T* z, Stride ld, T* inverse) {
+  blocks_backward(n, kNodeBlock, [&](int c0, int nb) {
+    const int c1 = c0 + nb, p = n - c1;
+    const T* triangle = l + c0 + c0 * ld;
+    T* own = z + c0 + c0 * ld;
+    T* factor = g + c1 + c0 * ld;
+    if (p > 0) {
+      dense::solve_right_from(crew, p, nb, triangle, ld, triangle + nb, ld, factor, ld);
+      symmetric_multiply(crew, p, nb, own + nb + nb * ld, ld, factor, ld, own + nb, ld,
+                         Update::kAssignNegative);
+    }
+    inverse_of_small(nb, triangle, ld, inverse, own, ld);
+    transposed_multiply(crew, nb, nb, p, factor, ld, own + nb, ld, own, ld, Update::kSubtract,
+                        Part::kLower);
+  });
 }
 
 }  // namespace detail
@@ -41,22 +60,26 @@ void selected_inverse(const Plan& plan, const Work<T>& work, const T* l, T* y) {
     T* panel = y + node.panel;
     T* g = scratch.work[0].reserve(std::size_t(m) * w);
     T* inverse = scratch.work[1].reserve(square(kNodeBlock));
-    detail::scaled_rows_below(node, crew, lp, g);
+    detail::blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
+      const Stride corner = c0 + c0 * ld;
+      dense::copy(m - c0 - nb, nb, lp + corner + nb, ld, g + corner + nb, ld);
+      dense::solve_right(crew, m - c0 - nb, nb, lp + corner, ld, g + corner + nb, ld);
+    });
     symmetric_multiply(crew, r, w, update, r, g + w, ld, panel + w, ld, Update::kAssignNegative);
-    for (int c0 = (w - 1) / kNodeBlock * kNodeBlock; c0 >= 0; c0 -= kNodeBlock) {
-      const int nb = std::min(kNodeBlock, w - c0), c1 = c0 + nb, p = w - c1;
+    detail::blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
+      const int c1 = c0 + nb, p = w - c1;
       T* column = panel + c0 * ld;
-      const T* gc = g + c0 * ld;
+      T* gc = g + c0 * ld;
       T* later = panel + c1 + c1 * ld;
       symmetric_multiply(crew, p, nb, later, ld, gc + c1, ld, column + c1, ld,
                          Update::kAssignNegative);
       transposed_multiply(crew, p, nb, r, later + p, ld, gc + w, ld, column + c1, ld,
                           Update::kSubtract);
       multiply(crew, r, nb, p, later + p, ld, gc + c1, ld, column + w, ld, Update::kSubtract);
-      detail::inverse_of_product(nb, lp + c0 + c0 * ld, ld, inverse, column + c0, ld);
+      detail::inverse_of_product(crew, nb, lp + c0 + c0 * ld, gc + c0, column + c0, ld, inverse);
       transposed_multiply(crew, nb, nb, m - c1, gc + c1, ld, column + c1, ld, column + c0, ld,
                           Update::kSubtract, Part::kLower);
-    }
+    });
     dense::clear_upper(w, panel, ld);
   };
   // Children have read Z: weigh the off-diagonal entries while the panel is still in cache.

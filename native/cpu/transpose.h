@@ -55,10 +55,11 @@ template <class T, int kStep = Simd<T>::width / 2>
   if constexpr (kStep > 1) add_transposed<T, kStep / 2>(row);
 }
 
-// to(j, i) := from(i, j) for a rows × columns block, both at most one register wide. Column j of
-// `from` starts at from + j ldf, column i of `to` at to + i ldt.
+// to(j, i) := from(i, j) for a rows × columns block, both at most one register wide, and zero for
+// columns ≤ j < stored. Column j of `from` starts at from + j ldf, column i of `to` at to + i ldt.
 template <class T>
-inline void transpose_block(int rows, int columns, const T* from, Stride ldf, T* to, Stride ldt) {
+inline void transpose_block(int rows, int columns, int stored, const T* from, Stride ldf, T* to,
+                            Stride ldt) {
   using S = Simd<T>;
   typename S::V row[S::width];
   if (rows == S::width && columns == S::width) {
@@ -69,8 +70,27 @@ inline void transpose_block(int rows, int columns, const T* from, Stride ldf, T*
     for (int i = 0; i < S::width; ++i) S::store(to + i * ldt, row[i]);
     return;
   }
-  for (int j = 0; j < columns; ++j)
-    for (int i = 0; i < rows; ++i) to[j + i * ldt] = from[i + j * ldf];
+  const auto in = S::first(rows), out = S::first(stored);
+#pragma GCC unroll 16
+  for (int j = 0; j < S::width; ++j) row[j] = j < columns ? S::load(from + j * ldf, in) : S::zero();
+  detail::transpose_registers<T>(row);
+#pragma GCC unroll 16
+  for (int i = 0; i < S::width; ++i)
+    if (i < rows) S::store(to + i * ldt, row[i], out);
+}
+
+// The same for A (n × n, at most one register wide) onto itself: upper triangle := lower mirrored.
+template <class T>
+inline void mirror_block(int n, T* a, Stride ld) {
+  using S = Simd<T>;
+  typename S::V row[S::width];
+  const auto in = S::first(n);
+#pragma GCC unroll 16
+  for (int j = 0; j < S::width; ++j) row[j] = j < n ? S::load(a + j * ld, in) : S::zero();
+  detail::transpose_registers<T>(row);
+#pragma GCC unroll 16
+  for (int i = 1; i < S::width; ++i)
+    if (i < n) S::store(a + i * ld, row[i], S::first(i));
 }
 
 // Strict upper triangle of A (n × n) := its lower triangle mirrored
@@ -79,10 +99,10 @@ void mirror_lower(int n, T* a, Stride ld) {
   constexpr int width = Simd<T>::width;
   for (int j = 0; j < n; j += width) {
     const int columns = std::min(width, n - j);
-    for (int c = j; c < j + columns; ++c)
-      for (int i = c + 1; i < j + columns; ++i) a[c + i * ld] = a[i + c * ld];
+    mirror_block(columns, a + j + j * ld, ld);
     for (int i = j + width; i < n; i += width)
-      transpose_block(std::min(width, n - i), columns, a + i + j * ld, ld, a + j + i * ld, ld);
+      transpose_block(std::min(width, n - i), columns, columns, a + i + j * ld, ld, a + j + i * ld,
+                      ld);
   }
 }
 
@@ -93,24 +113,33 @@ void transpose_square(int n, T* a, Stride ld) {
     for (int i = j + 1; i < n; ++i) std::swap(a[i + j * ld], a[j + i * ld]);
 }
 
+namespace detail {
+
+// out(:, p) := in(:, p), whole registers. All of a column at once: its neighbours are in the same
+// lines and pages.
+template <class T, int kVectors>
+void copy_columns(int depth, const T* in, Stride ld, T* out) {
+  using S = Simd<T>;
+  for (int p = 0; p < depth; ++p, in += ld, out += kVectors * S::width)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) S::store(out + v * S::width, S::load(in + v * S::width));
+}
+
+}  // namespace detail
+
 // out(i, p) := in(i, p) for `rows` of `height` rows, the rest zero; columns of out are `height`
 // long.
 template <class T>
 void pack_straight(int rows, int height, int depth, const T* in, Stride ld, T* out) {
   using S = Simd<T>;
-  for (int i = 0; i < height; i += S::width) {
-    const int room = std::min(S::width, height - i);
-    const int count = std::clamp(rows - i, 0, room);
-    T* to = out + i;
-    const T* from = in + i;
-    if (count == S::width) {
-      for (int p = 0; p < depth; ++p) S::store(to + Stride(p) * height, S::load(from + p * ld));
-      continue;
+  if (rows == S::width && height == S::width) return detail::copy_columns<T, 1>(depth, in, ld, out);
+  if (rows == kTileRows<T> && height == kTileRows<T>)
+    return detail::copy_columns<T, kTileVectors>(depth, in, ld, out);
+  for (int p = 0; p < depth; ++p, in += ld, out += height)
+    for (int i = 0; i < height; i += S::width) {
+      const auto given = S::load(in + i, S::first(std::clamp(rows - i, 0, S::width)));
+      S::store(out + i, given, S::first(std::min(S::width, height - i)));
     }
-    for (int p = 0; p < depth; ++p)
-      for (int t = 0; t < room; ++t)
-        to[Stride(p) * height + t] = t < count ? from[p * ld + t] : T(0);
-  }
 }
 
 // out(i, p) := in(p, i) for `rows` of `height` rows, the rest zero.
@@ -120,13 +149,9 @@ void pack_crosswise(int rows, int height, int depth, const T* in, Stride ld, T* 
   for (int i = 0; i < height; i += width) {
     const int room = std::min(width, height - i);
     const int count = std::clamp(rows - i, 0, room);
-    for (int p = 0; p < depth; p += width) {
-      const int deep = std::min(width, depth - p);
-      T* to = out + i + Stride(p) * height;
-      transpose_block(deep, count, in + p + i * ld, ld, to, height);
-      for (int t = 0; count < room && t < deep; ++t)
-        std::fill(to + Stride(t) * height + count, to + Stride(t) * height + room, T(0));
-    }
+    for (int p = 0; p < depth; p += width)
+      transpose_block(std::min(width, depth - p), count, room, in + p + i * ld, ld,
+                      out + i + Stride(p) * height, height);
   }
 }
 

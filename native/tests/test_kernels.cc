@@ -286,11 +286,12 @@ void test_case(const Case& c) {
   in_every_manner([&](auto zero) { test_open<decltype(zero)>(c.a); });
 }
 
-// Two dense blocks under a dense separator, all wide enough for packed products and for supernodes
-// in several blocks.
-void test_large_fronts() {
+// Two dense blocks of `left` and `right` columns under a dense separator that ends at column n.
+void test_large_fronts(Index left, Index right, Index n) {
   check::where = "large fronts";
-  const Lower a = make_lower(450, [](Index i, Index j) { return i >= 300 || i / 150 == j / 150; });
+  const auto block = [&](Index i) { return i < left ? 0 : i < left + right ? 1 : 2; };
+  const Lower a =
+      make_lower(n, [&](Index i, Index j) { return block(i) == 2 || block(i) == block(j); });
   const Problem p(a,
                   analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {true, true, {}, kTaskCost}));
   in_every_manner([&](auto zero) {
@@ -304,7 +305,8 @@ void test_large_fronts() {
 
 int main() {
   for (const Case& c : cases(10)) test_case(c);
-  test_large_fronts();
+  test_large_fronts(150, 150, 450);  // packed products, several blocks to a supernode
+  test_large_fronts(560, 40, 660);   // several blocks of the selected inverse
   in_every_manner([](auto zero) { test_first_of_two_bad_pivots<decltype(zero)>(); });
   return check::finish();
 }
