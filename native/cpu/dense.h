@@ -15,6 +15,12 @@ inline constexpr int kSweepColumns = 128;
 template <class T>
 inline constexpr int kSweepRows = 8 * kTileRows<T>;
 
+// to (m × n) := from
+template <class T>
+void copy(int m, int n, const T* from, Stride ldf, T* to, Stride ldt) {
+  for (int j = 0; j < n; ++j) std::copy_n(from + j * ldf, m, to + j * ldt);
+}
+
 namespace detail {
 
 template <class T>
@@ -85,11 +91,18 @@ void solve_right(const Crew& crew, int m, int n, const T* l, Stride ldl, T* b, S
   solve_right(crew, m, h, l, ldl, b, ldb);
 }
 
-// B (m × n) := F L⁻¹ for n ≤ kSweepColumns
+// B (m × n) := F L⁻¹
 template <class T>
 void solve_right_from(const Crew& crew, int m, int n, const T* l, Stride ldl, const T* f,
                       Stride ldf, T* b, Stride ldb) {
-  detail::sweep<T, Sweep::kBackward>(crew, m, n, l, ldl, f, ldf, b, ldb);
+  if (m == 0 || n == 0) return;
+  if (n <= kSweepColumns)
+    return detail::sweep<T, Sweep::kBackward>(crew, m, n, l, ldl, f, ldf, b, ldb);
+  const int h = detail::half(n);
+  solve_right_from(crew, m, n - h, l + h + h * ldl, ldl, f + h * ldf, ldf, b + h * ldb, ldb);
+  copy(m, h, f, ldf, b, ldb);
+  multiply(crew, m, h, n - h, b + h * ldb, ldb, l + h, ldl, b, ldb, Update::kSubtract);
+  solve_right(crew, m, h, l, ldl, b, ldb);
 }
 
 namespace detail {
@@ -175,12 +188,6 @@ template <class T>
 void half_lower(int n, T* a, Stride ld) {
   clear_upper(n, a, ld);
   for (int j = 0; j < n; ++j) a[j + j * ld] *= T(0.5);
-}
-
-// to (m × n) := from
-template <class T>
-void copy(int m, int n, const T* from, Stride ldf, T* to, Stride ldt) {
-  for (int j = 0; j < n; ++j) std::copy_n(from + j * ldf, m, to + j * ldt);
 }
 
 }  // namespace cholax::CHOLAX_TARGET::dense

@@ -42,8 +42,9 @@ void inverse_of_product(const Crew& crew, int n, const T* l, T* g, T* z, Stride 
                          Update::kAssignNegative);
     }
     inverse_of_small(nb, triangle, ld, inverse, own, ld);
-    transposed_multiply(crew, nb, nb, p, factor, ld, own + nb, ld, own, ld, Update::kSubtract,
-                        Part::kLower);
+    if (p > 0)
+      transposed_multiply(crew, nb, nb, p, factor, ld, own + nb, ld, own, ld, Update::kSubtract,
+                          Part::kLower);
   });
 }
 
@@ -61,9 +62,9 @@ void selected_inverse(const Plan& plan, const Work<T>& work, const T* l, T* y) {
     T* g = scratch.work[0].reserve(std::size_t(m) * w);
     T* inverse = scratch.work[1].reserve(square(kNodeBlock));
     detail::blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
-      const Stride corner = c0 + c0 * ld;
-      dense::copy(m - c0 - nb, nb, lp + corner + nb, ld, g + corner + nb, ld);
-      dense::solve_right(crew, m - c0 - nb, nb, lp + corner, ld, g + corner + nb, ld);
+      const T* triangle = lp + c0 + c0 * ld;
+      dense::solve_right_from(crew, m - c0 - nb, nb, triangle, ld, triangle + nb, ld,
+                              g + (c0 + nb) + c0 * ld, ld);
     });
     symmetric_multiply(crew, r, w, update, r, g + w, ld, panel + w, ld, Update::kAssignNegative);
     detail::blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
@@ -71,11 +72,13 @@ void selected_inverse(const Plan& plan, const Work<T>& work, const T* l, T* y) {
       T* column = panel + c0 * ld;
       T* gc = g + c0 * ld;
       T* later = panel + c1 + c1 * ld;
-      symmetric_multiply(crew, p, nb, later, ld, gc + c1, ld, column + c1, ld,
-                         Update::kAssignNegative);
-      transposed_multiply(crew, p, nb, r, later + p, ld, gc + w, ld, column + c1, ld,
-                          Update::kSubtract);
-      multiply(crew, r, nb, p, later + p, ld, gc + c1, ld, column + w, ld, Update::kSubtract);
+      if (p > 0) {
+        symmetric_multiply(crew, p, nb, later, ld, gc + c1, ld, column + c1, ld,
+                           Update::kAssignNegative);
+        transposed_multiply(crew, p, nb, r, later + p, ld, gc + w, ld, column + c1, ld,
+                            Update::kSubtract);
+        multiply(crew, r, nb, p, later + p, ld, gc + c1, ld, column + w, ld, Update::kSubtract);
+      }
       detail::inverse_of_product(crew, nb, lp + c0 + c0 * ld, gc + c0, column + c0, ld, inverse);
       transposed_multiply(crew, nb, nb, m - c1, gc + c1, ld, column + c1, ld, column + c0, ld,
                           Update::kSubtract, Part::kLower);
