@@ -21,7 +21,7 @@ import problems
 from ceilings import ceilings
 from compare.agreement import disagreements
 from compare.client import Engine
-from compare.machine import file_name, machine
+from compare.machine import file_name, machine, occasion
 from compare.roster import ROSTER, Entry
 from compare.rounds import Budget, measure
 from compare.session import OPERATIONS
@@ -173,7 +173,7 @@ def one_problem(
         spent = time.monotonic() - start_time
         print(f"{name} {count}T: {len(records)} configurations in {spent:.0f} s", flush=True)
     forget(result, name)
-    result["problems"][name] = about
+    result["problems"][name] = about | occasion()
     result["runs"] += found
     result["skipped"] += lines
     result["failures"] += disagreements(found, about["n"], reference)

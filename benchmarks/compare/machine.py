@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "load": os.getloadavg(),
     }
+
+
+def occasion() -> dict[str, str]:
+    """When something was measured, and the commit of the checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="minutes")
+    return {"measured": now, "commit": commit or "unknown"}
 
 
 def file_name(about: dict[str, Any]) -> str:

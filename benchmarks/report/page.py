@@ -32,15 +32,26 @@ chompack's log-determinant reads the diagonal through Python. SuperLU factors in
 
 def _machine(results: Results) -> str:
     data, about = results.data, results.data["machine"]
-    load, rounds = about["load"][0], data["settings"]["rounds"]
+    rounds = data["settings"]["rounds"]
     lines = [
         f"- {about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}",
-        f"- measured {data['date']}, load average {load:.2f} at the start, {rounds} rounds",
+        f"- up to {rounds} rounds",
+        _occasions(results),
     ]
     for engine, versions in data["versions"].items():
         named = (f"{name} {value}" for name, value in (versions or {}).items() if value)
         lines.append(f"- {engine}: {', '.join(named)}")
     return "\n".join(lines)
+
+
+def _occasions(results: Results) -> str:
+    """Which problems were measured when, and at which commit."""
+    found: dict[str, list[str]] = {}
+    for name, about in results.data["problems"].items():
+        day = about.get("measured", results.data["date"])[:10]
+        commit = about.get("commit", "before commits were noted")
+        found.setdefault(f"{day}, {commit}", []).append(name)
+    return "\n".join(f"- measured {when}: {', '.join(names)}" for when, names in found.items())
 
 
 def _ceilings(results: Results) -> str:
