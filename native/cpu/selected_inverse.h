@@ -8,8 +8,8 @@ namespace cholax::CHOLAX_TARGET {
 
 namespace detail {
 
-// Columns whose inverse is found at once: wide, because the inverse on the rows below is copied
-// for each such block, and small enough for the second-level cache.
+// Columns whose inverse is found at once; many, because the inverse on the rows below is packed
+// once for each such block.
 inline constexpr int kInverseBlock = 512;
 
 // visit(first, columns) for blocks of n columns, from the last on; all but that have `most`
