@@ -1,11 +1,12 @@
-"""What a second thread gives: our own operations at 1 and 2 threads by turns, in one process.
+"""Our own operations at 1 and 2 threads by turns, in one process: what a second thread gives, and
+what each costs in factorisations.
 
 python benchmarks/bench_threads.py
 python benchmarks/bench_threads.py --problems matern_300 lap3d_40 --passes 9
 
-In the comparison of engines the two thread counts are minutes apart, and the clock moves between
-them. Here every call with one thread is followed by one with two. Before and after, dgemm at one
-and two threads says what the machine gives at the time.
+In the comparison of engines thread counts and operations are minutes apart, and the clock moves
+between them. Here every call with one thread is followed by one with two, and every pass goes
+through all operations. Before and after, dgemm at one and two threads says what the machine gives.
 """
 
 import argparse
@@ -46,20 +47,20 @@ def operations(name: str) -> tuple[float, dict[str, Callable[[], Any]]]:
     }
 
 
-def by_turns(call: Callable[[], Any], passes: int) -> tuple[float, float]:
-    """Median seconds with one thread, and the median of one thread's time ÷ two threads'."""
-    pairs = []
+def by_turns(calls: dict[str, Callable[[], Any]], passes: int) -> dict[str, list[list[float]]]:
+    """Seconds of each operation with one and with two threads, pass by pass."""
+    seconds: dict[str, list[list[float]]] = {operation: [] for operation in calls}
     for _ in range(passes + 1):
-        seconds = []
-        for count in THREADS:
-            cx.set_num_threads(count)
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            seconds.append(time.perf_counter() - start)
-        pairs.append(seconds)
+        for operation, call in calls.items():
+            pair = []
+            for count in THREADS:
+                cx.set_num_threads(count)
+                start = time.perf_counter()
+                jax.block_until_ready(call())
+                pair.append(time.perf_counter() - start)
+            seconds[operation].append(pair)
     # The first pass compiles and touches the memory.
-    kept = pairs[1:]
-    return statistics.median(a for a, _ in kept), statistics.median(a / b for a, b in kept)
+    return {operation: pairs[1:] for operation, pairs in seconds.items()}
 
 
 def show_machine() -> None:
@@ -75,14 +76,22 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=5)
     options = parser.parse_args()
     show_machine()
-    print(
-        "| problem | Gflop | operation | 1 thread s | 1T ÷ 2T |\n| --- | ---: | --- | ---: | ---: |"
-    )
+    print("| problem | Gflop | operation | 1T s | 1T ÷ 2T | ÷ factor, 1T | ÷ factor, 2T |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     for name in options.problems:
         flops, calls = operations(name)
-        for operation, call in calls.items():
-            one, ratio = by_turns(call, options.passes)
-            row = f"| {name} | {flops / 1e9:.2f} | {operation} | {one:.3f} | {ratio:.2f} |"
+        seconds = by_turns(calls, options.passes)
+        for operation, pairs in seconds.items():
+            one = statistics.median(a for a, _ in pairs)
+            gain = statistics.median(a / b for a, b in pairs)
+            relative = [
+                statistics.median(
+                    own[k] / factor[k] for own, factor in zip(pairs, seconds["factor"], strict=True)
+                )
+                for k in range(len(THREADS))
+            ]
+            figures = " | ".join(f"{x:.2f}" for x in (gain, *relative))
+            row = f"| {name} | {flops / 1e9:.2f} | {operation} | {one:.3f} | {figures} |"
             print(row, flush=True)
     show_machine()
 
