@@ -47,8 +47,8 @@ void cholesky_cotangent(const Plan& plan, const Work<T>& work, const T* l, const
     symmetric_multiply(crew, r, node.w, update, r, lp + node.w, ld, panel + node.w, ld,
                        Update::kSubtract);
     detail::scale_diagonal(r, T(0.5), update, r);
-    for (int c0 = (node.w - 1) / kNodeBlock * kNodeBlock; c0 >= 0; c0 -= kNodeBlock) {
-      const int nb = std::min(kNodeBlock, node.w - c0), c1 = c0 + nb, p = node.w - c1;
+    blocks_backward(node.w, kNodeBlock, [&](int c0, int nb) {
+      const int c1 = c0 + nb, p = node.w - c1;
       const T* lj = lp + c0 + c0 * ld;
       T* wj = panel + c0 + c0 * ld;
       T* later = panel + c1 + c1 * ld;  // diagonal doubled
@@ -61,7 +61,7 @@ void cholesky_cotangent(const Plan& plan, const Work<T>& work, const T* l, const
                           Part::kLower);
       detail::cotangent_of_triangle(nb, lj, ld, wj, ld, middle);
       detail::scale_diagonal(nb, T(2), wj, ld);
-    }
+    });
     detail::scale_diagonal(node.w, T(0.5), panel, ld);
     dense::clear_upper(node.w, panel, ld);
   };

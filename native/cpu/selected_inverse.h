@@ -12,13 +12,6 @@ namespace detail {
 // once for each such block.
 inline constexpr int kInverseBlock = 512;
 
-// visit(first, columns) for blocks of n columns, from the last on; all but that have `most`
-// columns.
-template <class F>
-void blocks_backward(int n, int most, F&& visit) {
-  for (int c = (n - 1) / most * most; c >= 0; c -= most) visit(c, std::min(most, n - c));
-}
-
 // Lower Z (n × n) := (L Lᵀ)⁻¹ for n ≤ kNodeBlock
 template <class T>
 void inverse_of_small(int n, const T* l, Stride ldl, T* inverse, T* z, Stride ldz) {
@@ -61,13 +54,13 @@ void selected_inverse(const Plan& plan, const Work<T>& work, const T* l, T* y) {
     T* panel = y + node.panel;
     T* g = scratch.work[0].reserve(std::size_t(m) * w);
     T* inverse = scratch.work[1].reserve(square(kNodeBlock));
-    detail::blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
+    blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
       const T* triangle = lp + c0 + c0 * ld;
       dense::solve_right_from(crew, m - c0 - nb, nb, triangle, ld, triangle + nb, ld,
                               g + (c0 + nb) + c0 * ld, ld);
     });
     symmetric_multiply(crew, r, w, update, r, g + w, ld, panel + w, ld, Update::kAssignNegative);
-    detail::blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
+    blocks_backward(w, detail::kInverseBlock, [&](int c0, int nb) {
       const int c1 = c0 + nb, p = w - c1;
       T* column = panel + c0 * ld;
       T* gc = g + c0 * ld;

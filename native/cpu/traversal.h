@@ -22,6 +22,13 @@ namespace cholax::CHOLAX_TARGET {
 // Wide supernodes are worked through in blocks of this many columns, so that triangles stay small.
 inline constexpr int kNodeBlock = 64;
 
+// visit(first, columns) for blocks of n columns, from the last on; all but that have `most`
+// columns.
+template <class F>
+void blocks_backward(int n, int most, F&& visit) {
+  for (int c = (n - 1) / most * most; c >= 0; c -= most) visit(c, std::min(most, n - c));
+}
+
 namespace detail {
 
 // Runs of consecutive places, so that rows move as vectors.
