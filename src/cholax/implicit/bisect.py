@@ -11,9 +11,9 @@ from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.implicit import status as codes
-from cholax.implicit.status import Status, conclude, make_status, poison
+from cholax.implicit.status import Status, conclude, make_status
 from cholax.implicit.system import System, make_system, ravel
-from cholax.implicit.theorem import implicit_solution
+from cholax.implicit.theorem import elementwise_solution
 
 # Mixtures of the two ends that tell coupled equations from independent ones.
 MIXTURES = 3
@@ -80,12 +80,9 @@ def bisect(
     def iterate(ends: Any, theta: Sequence[Any]) -> Any:
         return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
 
-    z, status = implicit_solution(
-        iterate, system.function, _divide, ends, system.theta, _slopes(system)
-    )
-    status = Status(*(jnp.broadcast_to(x, z.shape).reshape(low.shape) for x in status))
-    value = poison(system.unravel(z), status.converged)
-    return conclude(value, status, "bisect", has_status, throw)
+    z, status = elementwise_solution(iterate, system.function, ends, system.theta)
+    status = Status(*(x.reshape(low.shape) for x in status))
+    return conclude(system.unravel(z), status, "bisect", has_status, throw)
 
 
 def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Array]:
@@ -119,7 +116,7 @@ def _bisect(
     high: jax.Array,
     tol: float | None,
     max_steps: int | None,
-) -> tuple[jax.Array, Any, Status]:
+) -> tuple[jax.Array, Status]:
     eps = float(jnp.finfo(low.dtype).eps)
     f_low, f_high = F(low), F(high)
     scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
@@ -157,7 +154,11 @@ def _bisect(
     code = jnp.where(last.finite, code, codes.NOT_FINITE)
     code = jnp.where(_coupled(F, low, high, f_low, f_high), codes.NOT_ELEMENTWISE, code)
     residual, error = jnp.abs(F(z)), jnp.abs(last.high - last.low) / 2
-    return z, (), make_status(code, last.steps, residual, error)
+    status = make_status(code, last.steps, residual, error)
+    status = Status(*(jnp.broadcast_to(x, z.shape) for x in status))
+    # Where F is not finite inside the bracket, an end at which it is: see `elementwise_solution`.
+    end = jnp.where(jnp.isfinite(f_low), low, high)
+    return jnp.where(jnp.isfinite(residual) & last.finite, z, end), status
 
 
 def _coupled(
@@ -171,18 +172,3 @@ def _coupled(
     want = jnp.where(masks, f_low, f_high)
     slack = jnp.sqrt(jnp.finfo(low.dtype).eps) * (jnp.abs(f_low) + jnp.abs(f_high))
     return jnp.any((jnp.abs(got - want) > slack) & jnp.isfinite(want))
-
-
-def _slopes(system: System) -> Callable[..., jax.Array]:
-    """∂F_i/∂z_i of all entries, by one product."""
-
-    def prepare(z: jax.Array, theta: Sequence[Any], cache: Any) -> jax.Array:
-        del cache
-        return jax.jvp(lambda z: system.function(z, *theta), (z,), (jnp.ones_like(z),))[1]
-
-    return prepare
-
-
-def _divide(cache: jax.Array, b: jax.Array, transpose: bool, apply: Any) -> jax.Array:
-    del transpose, apply
-    return b / cache

@@ -11,7 +11,7 @@ from cholax._core.errors import ArgumentError
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
 from cholax.implicit.root import newton_solution
-from cholax.implicit.status import Status, conclude, poison
+from cholax.implicit.status import Status, conclude
 from cholax.implicit.system import System, check_square, make_system
 from cholax.implicit.theorem import implicit_solution
 
@@ -88,7 +88,7 @@ def fixed_point(
     else:
         length = memory if method == "anderson" else 0
         z, status = _by_iteration(system, equation, length, linear_solver, sparsity, tol, max_steps)
-    value = system.unravel(poison(z, status.converged))
+    value = system.unravel(z)
     return conclude(value, status, "fixed_point", has_status, throw)
 
 

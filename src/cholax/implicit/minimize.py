@@ -13,7 +13,7 @@ from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.status import Status, conclude, poison
+from cholax.implicit.status import Status, conclude
 from cholax.implicit.system import System, make_system
 from cholax.implicit.theorem import implicit_solution
 from cholax.linalg.cholesky import cholesky
@@ -75,7 +75,7 @@ def minimize(
     objective = _scalar(system.function)
     solver = _choose(objective, system, sparsity)
     z, status = _solution(system, objective, solver, tol, max_steps)
-    value = system.unravel(poison(z, status.converged))
+    value = system.unravel(z)
     return conclude(value, status, "minimize", has_status, throw)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from cholax._core.errors import ArgumentError
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.status import conclude, poison
+from cholax.implicit.status import conclude
 from cholax.implicit.system import System, check_square, make_system
 from cholax.implicit.theorem import implicit_solution
 
@@ -71,7 +71,7 @@ def root(
     check_square(system, "root")
     solver = choose(system.function, system.start, system.theta, linear_solver, sparsity, "root")
     z, status = newton_solution(system, solver, tol, max_steps)
-    return conclude(system.unravel(poison(z, status.converged)), status, "root", has_status, throw)
+    return conclude(system.unravel(z), status, "root", has_status, throw)
 
 
 def newton_solution(
