@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from cholax._core.linear_map import linear_map
@@ -40,6 +39,7 @@ def _marked_jvp(primals: Any, tangents: Any) -> Any:
     out, back = _Spread(z.shape, z.dtype), None
     for dt in tangents[2]:
         if not _is_zero(dt):
+            dt = jnp.asarray(dt)
             back = _Spread(dt.shape, dt.dtype)
             dz = dz + linear_map(out, back, (ok,), dt)
     return jnp.where(ok, z, jnp.nan), dz
@@ -101,4 +101,4 @@ def _moves(x: Any) -> bool:
 
 def _is_zero(tangent: Any) -> bool:
     symbolic = isinstance(tangent, jax.custom_derivatives.SymbolicZero)
-    return symbolic or np.dtype(tangent.dtype) == jax.dtypes.float0
+    return symbolic or not _moves(tangent)
