@@ -11,8 +11,9 @@ from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.implicit import status as codes
+from cholax.implicit.programs import solved
 from cholax.implicit.status import Status, conclude, make_status
-from cholax.implicit.system import System, make_system, ravel
+from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import elementwise_solution
 
 # Mixtures of the two ends that tell coupled equations from independent ones.
@@ -73,16 +74,21 @@ def bisect(
         -0.2214
     """
     low, high = _ends(F, lower, upper, args)
-    system = make_system(F, low, args, "bisect")
-    _check_shape(system, low)
-    ends = (system.start, ravel(high, "bisect")[0])
+    start, unravel = ravel(low, "bisect")
 
-    def iterate(ends: Any, theta: Sequence[Any]) -> Any:
-        return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
+    def solve(F: Any, ends: Any, args: Sequence[Any]) -> tuple[jax.Array, Status]:
+        system = make_system(F, ends[0], unravel, args, "bisect")
+        _check_shape(system, low.shape)
 
-    z, status = elementwise_solution(iterate, system.function, ends, system.theta)
+        def iterate(ends: Any, theta: Sequence[Any]) -> Any:
+            return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
+
+        return elementwise_solution(iterate, system.function, ends, system.theta)
+
+    ends = (start, ravel(high, "bisect")[0])
+    z, status = solved(solve, F, ends, args, ("bisect", tol, max_steps, layout(low)))
     status = Status(*(x.reshape(low.shape) for x in status))
-    return conclude(system.unravel(z), status, "bisect", has_status, throw)
+    return conclude(unravel(z), status, "bisect", has_status, throw)
 
 
 def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Array]:
@@ -101,11 +107,11 @@ def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Arr
     return jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)
 
 
-def _check_shape(system: System, low: jax.Array) -> None:
+def _check_shape(system: System, shape: tuple[int, ...]) -> None:
     out = jax.eval_shape(system.function, system.start, *system.theta)
     if out.shape != (system.n,):
         raise ShapeError(
-            f"bisect: F must act elementwise, got {out.size} results for z of shape {low.shape}. "
+            f"bisect: F must act elementwise, got {out.size} results for z of shape {shape}. "
             "For coupled equations use cx.root."
         )
 
