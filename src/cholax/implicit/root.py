@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import newton
 from cholax.implicit.status import conclude, poison
@@ -11,6 +12,7 @@ from cholax.implicit.system import System, check_square, make_system
 from cholax.implicit.theorem import implicit_solution
 
 
+@tolerant
 def root(
     F: Callable[..., Any],
     z0: Any,
