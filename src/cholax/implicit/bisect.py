@@ -10,6 +10,7 @@ from jax import lax
 from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.failures import tolerant
 from cholax.implicit import status as codes
 from cholax.implicit.programs import solved
 from cholax.implicit.status import Status, conclude, make_status
@@ -29,6 +30,7 @@ class _State(NamedTuple):
     steps: jax.Array
 
 
+@tolerant
 def bisect(
     F: Callable[..., Any],
     lower: Any,

@@ -8,6 +8,7 @@ import jax
 from jax.scipy.sparse.linalg import gmres
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
 from cholax.implicit.programs import solved
@@ -23,6 +24,7 @@ KRYLOV = 30
 SOLVERS = ("auto", "gmres", "dense", "lu", "cholesky")
 
 
+@tolerant
 def fixed_point(
     f: Callable[..., Any],
     z0: Any,

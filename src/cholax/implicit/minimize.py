@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ShapeError
+from cholax._core.failures import tolerant
 from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
@@ -24,6 +25,7 @@ from cholax.sparsediff.hessian import hessian
 from cholax.sparsediff.sparsity import pattern_of
 
 
+@tolerant
 def minimize(
     f: Callable[..., Any],
     z0: Any,

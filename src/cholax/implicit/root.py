@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import newton
 from cholax.implicit.programs import solved
@@ -15,6 +16,7 @@ from cholax.implicit.theorem import implicit_solution
 from cholax.sparsediff.sparsity import pattern_of
 
 
+@tolerant
 def root(
     F: Callable[..., Any],
     z0: Any,
