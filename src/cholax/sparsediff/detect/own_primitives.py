@@ -2,8 +2,8 @@
 
 Entry maps, products and permutations are exact. Solves spread over what the matrix connects. The
 derivatives of the factorisation itself (C, Ct, S, T) couple the entries of one connected component,
-as second derivatives of log|A| do. What has no entry in `DEPENDENCE` would be taken to be dense, with
-a warning; a test of the registry sees to it that every primitive has one.
+as second derivatives of log|A| do. What has no entry in `DEPENDENCE` would be taken to be dense,
+with a warning; a test of the registry sees to it that every primitive has one.
 """
 
 from collections.abc import Callable, Sequence
