@@ -90,7 +90,7 @@ def _eliminate(plan: LUPlan, values: np.ndarray) -> tuple[int, Any]:
     if plan.singular:
         return SINGULAR, None
     # Zeros where the pivots should be fill far more than was predicted: for those another order is
-    # tried first. Elsewhere the plan's own order comes first, and another where it fails.
+    # tried first. Elsewhere the plan's own order comes first, and another where it is unstable.
     zero_pivots = bool(np.any(values[plan.pivots] == 0))
     status, found = SINGULAR, None
     for other in (True, False) if zero_pivots else (False, True):
@@ -98,7 +98,7 @@ def _eliminate(plan: LUPlan, values: np.ndarray) -> tuple[int, Any]:
         if order is None:
             continue
         status, found = _in_order(plan, order, values)
-        if status in (0, SINGULAR):
+        if status in (0, SINGULAR) or (status == OVERFLOW and not zero_pivots):
             break
     return status, found
 
