@@ -3,7 +3,7 @@
 import hashlib
 import weakref
 from collections.abc import Hashable
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import scipy.sparse as sp
@@ -118,6 +118,16 @@ class LUPlan:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        room = self.predicted, self.capacity, self.singular
+        return _unpickle, (self.pattern, self.rows, self.columns, *room)
+
     def __repr__(self) -> str:
         return f"LUPlan(n={self.n}, predicted={self.predicted}, capacity={self.capacity})"
 
@@ -179,6 +189,18 @@ def analyse_lu(
         if nonzero is None:  # there may be many of the others
             held[request] = plan
     return plan
+
+
+def _unpickle(
+    pattern: Pattern,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    predicted: int,
+    capacity: int,
+    singular: bool,
+) -> LUPlan:
+    room = {"predicted": predicted, "capacity": capacity, "singular": singular}
+    return LUPlan(pattern, rows, columns, **room)
 
 
 def plan_matched(
