@@ -21,6 +21,7 @@ from cholax._core.errors import (
     StructureError,
 )
 from cholax._core.jax_compat import user_context
+from cholax._core.pickling import Portable
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -143,7 +144,7 @@ def from_program(message: str) -> CholaxError | None:
     return None
 
 
-class Factorization:
+class Factorization(Portable):
     """What every factorisation has: a `status`, 0 where it is sound, and what that means.
 
     Must: `_error`, the exception for a status.

@@ -3,11 +3,11 @@
 import hashlib
 import weakref
 from collections.abc import Hashable
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bipartite_matching
 
 from cholax._core.errors import ArgumentError, FactorSizeError, StructureError
 from cholax.analysis.plan import analyse
@@ -19,6 +19,10 @@ from cholax.patterns.algebra import expand, fold
 # threshold pivoting (0.1) needed on the collection's matrices, convection-diffusion grids, saddle
 # points and random matrices was 1.27, on a grid with its rows shuffled (tests/linalg/test_lu.py).
 CAPACITY = 1.5
+# While the room costs no more than 12 MB it is wider: symmetric matrices with a block of stored
+# zeros need up to 2.7 times the prediction when their values are not known beforehand.
+GENEROUS = 4
+GENEROUS_BELOW = 1 << 20
 # Below this size L and U may fill completely, so that no choice of pivots can overflow.
 DENSE_BELOW = 128
 
@@ -45,6 +49,7 @@ class LUPlan:
 
     __slots__ = (
         "__weakref__",
+        "_roomier",
         "by_row",
         "capacity",
         "columns",
@@ -59,26 +64,28 @@ class LUPlan:
         "source",
     )
 
-    def __init__(self, pattern: Pattern, ordering: Any, capacity: float | None) -> None:
-        n = pattern.n
+    def __init__(
+        self,
+        pattern: Pattern,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        *,
+        predicted: int,
+        capacity: int,
+        singular: bool,
+    ) -> None:
         # A copy, as the pattern given keeps this plan alive.
         self.pattern = Pattern.trusted(pattern.shape, pattern.indptr, pattern.indices, False)
-        matched = _matched_rows(pattern)
-        self.singular = bool(np.any(matched < 0))
-        matched = _completed(matched)
-        place = np.argsort(matched).astype(np.int32)
-        B, _ = build.from_coo(place[pattern.rows], pattern.columns, pattern.shape)
-        symbolic = analyse(fold(B)[0], ordering)
-        self.rows, self.columns = matched[symbolic.perm], symbolic.perm
-        self.indptr, self.indices, self.source = _permuted(pattern, self.rows, self.columns)
+        self.rows, self.columns = rows, columns
+        self.predicted, self.capacity, self.singular = predicted, capacity, singular
+        self._roomier: LUPlan | None = None
+        self.indptr, self.indices, self.source = _permuted(pattern, rows, columns)
         # Entries by row, for maxima over rows.
         self.by_row = np.argsort(pattern.rows, kind="stable").astype(np.int32)
-        self.row_starts = np.searchsorted(pattern.rows[self.by_row], np.arange(n))
-        self.predicted = 2 * symbolic.nnz_factor
-        self.capacity = _capacity(n, self.predicted, capacity)
+        self.row_starts = np.searchsorted(pattern.rows[self.by_row], np.arange(pattern.n))
         h = hashlib.blake2b(_LAYOUT_VERSION + pattern.fingerprint, digest_size=16)
-        h.update(np.concatenate([self.rows, self.columns]).astype(np.int32).tobytes())
-        h.update(str(self.capacity).encode())
+        h.update(np.concatenate([rows, columns]).astype(np.int32).tobytes())
+        h.update(str(capacity).encode())
         self.digest = h.hexdigest()
 
     @property
@@ -86,11 +93,40 @@ class LUPlan:
         """Order of the matrix."""
         return self.pattern.n
 
+    @property
+    def pivots(self) -> np.ndarray:
+        """Which stored entries of A are on the diagonal of the permuted matrix."""
+        columns = np.repeat(np.arange(self.n), np.diff(self.indptr))
+        return self.source[self.indices == columns]
+
+    @property
+    def widest(self) -> "LUPlan":
+        """This plan, or the one with the most room that was made from it."""
+        return self if self._roomier is None else self._roomier.widest
+
+    def roomier(self) -> "LUPlan | None":
+        """The plan with twice the room, which this one keeps; None where there is no more."""
+        room = min(2 * self.capacity, _most(self.n))
+        if self._roomier is None and room > self.capacity:
+            options = {"predicted": self.predicted, "singular": self.singular}
+            self._roomier = LUPlan(self.pattern, self.rows, self.columns, capacity=room, **options)
+        return self._roomier
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LUPlan) and other.digest == self.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        room = self.predicted, self.capacity, self.singular
+        return _unpickle, (self.pattern, self.rows, self.columns, *room)
 
     def __repr__(self) -> str:
         return f"LUPlan(n={self.n}, predicted={self.predicted}, capacity={self.capacity})"
@@ -100,7 +136,11 @@ _plans: "weakref.WeakValueDictionary[Hashable, LUPlan]" = weakref.WeakValueDicti
 
 
 def analyse_lu(
-    pattern: Pattern, ordering: Any = "auto", *, capacity: float | None = None
+    pattern: Pattern,
+    ordering: Any = "auto",
+    *,
+    capacity: float | None = None,
+    nonzero: np.ndarray | None = None,
 ) -> LUPlan:
     """Return the plan of a square pattern under an ordering; equal requests share one plan.
 
@@ -108,7 +148,10 @@ def analyse_lu(
         pattern: a square pattern; a symmetric one stands for both its triangles.
         ordering: as for `analyse`; a permutation orders the columns, and each row goes with the
             column it is matched to.
-        capacity: room for L and U, in multiples of the entries predicted; 1.5 when left out.
+        capacity: room for L and U, in multiples of the entries predicted; when left out 4 for small
+            factors and 1.5 for large ones.
+        nonzero: `(nnz,)` which of the stored entries, mirrored ones of a symmetric pattern
+            included, are known to be more than zeros; rows are matched to columns by those.
 
     Raises:
         StructureError: the pattern is not square.
@@ -132,25 +175,111 @@ def analyse_lu(
             "and U in multiples of the entries predicted."
         )
     request = ("lu", resolve(ordering).key, capacity)
+    if nonzero is not None:
+        request += (hashlib.blake2b(np.packbits(nonzero).tobytes(), digest_size=16).digest(),)
     held = pattern.__dict__.setdefault("_lu_plans", {})
     plan = held.get(request)
     if plan is None:
         key = (pattern.fingerprint, request)
         plan = _plans.get(key)
         if plan is None:
-            plan = _plans.setdefault(key, LUPlan(expand(pattern)[0], ordering, capacity))
-        held[request] = plan
+            full = expand(pattern)[0]
+            matched = match(full, nonzero)
+            plan = _plans.setdefault(key, plan_matched(full, matched, ordering, capacity))
+        if nonzero is None:  # there may be many of the others
+            held[request] = plan
     return plan
 
 
-def _matched_rows(pattern: Pattern) -> np.ndarray:
-    """For each column a row with an entry there, no row twice; -1 where none is left."""
+def _unpickle(
+    pattern: Pattern,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    predicted: int,
+    capacity: int,
+    singular: bool,
+) -> LUPlan:
+    room = {"predicted": predicted, "capacity": capacity, "singular": singular}
+    return LUPlan(pattern, rows, columns, **room)
+
+
+def plan_matched(
+    pattern: Pattern, matched: np.ndarray, ordering: Any, capacity: float | None
+) -> LUPlan:
+    """The plan of a general pattern with the row that goes with each column given."""
+    singular = bool(np.any(matched < 0))
+    matched = _completed(matched)
+    place = np.argsort(matched).astype(np.int32)
+    B, _ = build.from_coo(place[pattern.rows], pattern.columns, pattern.shape)
+    symbolic = analyse(fold(B)[0], ordering)
+    predicted = 2 * symbolic.nnz_factor
+    return LUPlan(
+        pattern,
+        matched[symbolic.perm],
+        symbolic.perm,
+        predicted=predicted,
+        capacity=_capacity(pattern.n, predicted, capacity),
+        singular=singular,
+    )
+
+
+def match(pattern: Pattern, nonzero: np.ndarray | None = None) -> np.ndarray:
+    """For each column a row with an entry there, no row twice; -1 where none is left.
+
+    `nonzero` says which of the stored entries count. They need not suffice for all columns: then
+    entries that are zero now may be something in the next call, and count as well.
+    """
     n = pattern.n
+    if nonzero is not None:
+        found = _matching(pattern, nonzero)
+        if not np.any(found < 0):
+            return found
     if n == 0 or bool(np.all(pattern.diagonal_positions >= 0)):
         return np.arange(n, dtype=np.int32)
-    ones = np.ones(pattern.nnz, np.int8)
-    graph = sp.csc_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
-    return maximum_bipartite_matching(sp.csr_array(graph), perm_type="row").astype(np.int32)
+    return _matching(pattern, np.ones(pattern.nnz, bool))
+
+
+def _matching(pattern: Pattern, kept: np.ndarray) -> np.ndarray:
+    ones = np.ones(int(kept.sum()), np.int8)
+    entries = (ones, (pattern.rows[kept], pattern.columns[kept]))
+    graph = sp.csr_array(entries, shape=pattern.shape)
+    return maximum_bipartite_matching(graph, perm_type="row").astype(np.int32)
+
+
+def match_large(pattern: Pattern, values: np.ndarray) -> np.ndarray | None:
+    """A matching whose entries have the largest product, relative to their rows'; None if none.
+
+    Duff & Koster, On algorithms for permuting large entries to the diagonal, 2001.
+    """
+    kept = np.flatnonzero(values)
+    rows, columns, size = pattern.rows[kept], pattern.columns[kept], np.abs(values[kept])
+    largest = np.zeros(pattern.n)
+    np.maximum.at(largest, rows, size)
+    with np.errstate(all="ignore"):
+        cost = np.log(largest[rows]) - np.log(size) + 1.0
+    if not np.all(np.isfinite(cost)):
+        return None
+    graph = sp.csr_array((cost, (rows, columns)), shape=pattern.shape)
+    try:
+        found, of = min_weight_full_bipartite_matching(graph)
+    except ValueError:  # none covers all columns
+        return None
+    out = np.empty(pattern.n, np.int32)
+    out[of] = found
+    return out
+
+
+def deficiency(pattern: Pattern, values: np.ndarray) -> str:
+    """Which rows or columns make any matrix with these zeros singular; empty where none do."""
+    nonzero = values != 0
+    for name, line in (("row", pattern.rows), ("column", pattern.columns)):
+        empty = np.flatnonzero(np.bincount(line[nonzero], minlength=pattern.n) == 0)
+        if empty.size:
+            return f", as {name} {empty[0]} holds no nonzero entry"
+    left = np.flatnonzero(_matching(pattern, nonzero) < 0)
+    if not left.size:
+        return ""
+    return f", as {left.size} of its columns, column {left[0]} among them, find no row of their own"
 
 
 def _completed(matched: np.ndarray) -> np.ndarray:
@@ -171,11 +300,21 @@ def _permuted(
     return indptr, i[source].astype(np.int32), source
 
 
+def _most(n: int) -> int:
+    """Room that no elimination exceeds, or that 32-bit positions can address."""
+    return min(n * (n + 1), np.iinfo(np.int32).max - 6 * n - 2)
+
+
 def _capacity(n: int, predicted: int, ratio: float | None) -> int:
     full = n * (n + 1)
-    wanted = full if ratio is None and n <= DENSE_BELOW else int((ratio or CAPACITY) * predicted)
+    if ratio is not None:
+        wanted = int(ratio * predicted)
+    elif n <= DENSE_BELOW:
+        wanted = full
+    else:
+        wanted = max(int(CAPACITY * predicted), min(GENEROUS * predicted, GENEROUS_BELOW))
     capacity = min(full, wanted)
-    if capacity + 6 * n + 2 > np.iinfo(np.int32).max:
+    if capacity > _most(n):
         raise FactorSizeError(
             f"lu: L and U would hold {capacity} entries, more than 32-bit positions can address. "
             "Try another ordering, or a smaller capacity."

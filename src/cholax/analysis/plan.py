@@ -136,6 +136,11 @@ class Plan:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        a = self._attributes
+        order = None if a["is_factor"] else (a["perm"], a["postorder"], a["supernodal"])
+        return _unpickle, (self.pattern, order)
+
     def __repr__(self) -> str:
         return (
             f"Plan(n={self.n}, nnz_factor={self.nnz_factor}, "
@@ -173,20 +178,33 @@ def analyse(pattern: Pattern, ordering: Any = "auto", *, supernodal: bool = True
 
     def build() -> Plan:
         perm = np.ascontiguousarray(strategy.order(pattern), np.int32)
-        digest = _digest(pattern, perm, np.array([postorder, supernodal, False]))
-        native = _native_plan(
-            lib().analyse,
-            (digest, pattern.n, pattern.indptr, pattern.indices, perm, postorder, supernodal),
-        )
-        attributes = {
-            "is_factor": False,
-            "perm": perm,
-            "postorder": postorder,
-            "supernodal": supernodal,
-        }
-        return Plan(pattern, native, digest, attributes)
+        return _ordered(pattern, perm, postorder, supernodal)
 
     return _shared(pattern, (strategy.key, supernodal), build)
+
+
+def _ordered(pattern: Pattern, perm: np.ndarray, postorder: bool, supernodal: bool) -> Plan:
+    digest = _digest(pattern, perm, np.array([postorder, supernodal, False]))
+    native = _native_plan(
+        lib().analyse,
+        (digest, pattern.n, pattern.indptr, pattern.indices, perm, postorder, supernodal),
+    )
+    attributes = {
+        "is_factor": False,
+        "perm": perm,
+        "postorder": postorder,
+        "supernodal": supernodal,
+    }
+    return Plan(pattern, native, digest, attributes)
+
+
+def _unpickle(pattern: Pattern, order: tuple[np.ndarray, bool, bool] | None) -> Plan:
+    """The plan of a pattern under an order that was found before, in another process perhaps."""
+    if order is None:
+        return plan_from_factor(pattern)
+    perm, postorder, supernodal = order
+    request = ("unpickled", perm.tobytes(), postorder, supernodal)
+    return _shared(pattern, request, lambda: _ordered(pattern, *order))
 
 
 def plan_from_factor(pattern: Pattern) -> Plan:

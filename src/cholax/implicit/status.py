@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from cholax._core.errors import ConvergenceError
+from cholax._core.pickling import reduce_tuple
 
 RUNNING = -1
 CONVERGED = 0
@@ -52,6 +53,8 @@ class Status(NamedTuple):
     residual: Any
     error: Any
     code: Any
+
+    __reduce__ = reduce_tuple
 
     def reason(self) -> str:
         """The reason in words; for a concrete status of one lane.

@@ -3,15 +3,18 @@
 from typing import Any, final
 
 import jax
+import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
 from cholax._core.errors import CholaxError, ShapeError, StructureError
-from cholax._core.failures import Factorization, lu_failure, throwing
+from cholax._core.failures import Factorization, LUStatus, lu_failure, throwing
 from cholax.analysis import LUPlan, analyse_lu
+from cholax.analysis.lu_plan import deficiency
 from cholax.linalg import operands
 from cholax.linalg.matrix import SparseMatrix
+from cholax.patterns.algebra import expand
 
 
 def lu(
@@ -32,10 +35,12 @@ def lu(
     Args:
         A: a square `SparseMatrix`, float32 or float64. Of a symmetric one both triangles are used.
         ordering: as for `cholesky`, applied to the pattern of A + Aᵀ (rows exchanged first, where
-            the diagonal is not all stored); or an `LUPlan`.
-        capacity: room for the fill, in multiples of what pivots on the diagonal would need; 1.5
-            when left out. Raise it for a matrix that fails with "more entries than the plan has
-            room for" under `throw=True`.
+            the diagonal is not all stored, or holds zeros and the values are concrete); or an
+            `LUPlan`.
+        capacity: room for the fill, in multiples of what pivots on the diagonal would need. When
+            left out, concrete values get as much as they need; traced ones 4 for small factors and
+            1.5 for large ones: raise it for a matrix that fails with "more entries than the plan
+            has room for" under `throw=True`.
         throw: raise when the matrix is singular, instead of giving NaN results: a
             `SingularMatrixError`, or a `FactorSizeError` where the capacity was too small, eagerly;
             JAX's run-time error inside `jit`.
@@ -67,14 +72,42 @@ def lu(
             "Convert with cx.from_scipy(A) or cx.from_dense(A)."
         )
     plan = lu_plan_for(A, ordering, capacity)
-    A = A.as_general()
-    throw = throw or throwing.value
+    free = capacity is None and not isinstance(ordering, LUPlan)
     traced = isinstance(A.values, Tracer)
-    factor, index, determinant, status = primitives.lu_factor(
-        plan, A.values, throw=throw and traced
-    )
-    result = LU(A, plan, (factor, index, determinant), status)
-    return result.check() if throw and not traced else result
+    throw = throw or throwing.value
+    if not isinstance(ordering, LUPlan) and not traced:
+        plan = _avoid_zeros(A, plan, ordering, capacity)
+    A = A.as_general()
+    if traced:
+        return _factor(A, plan, throw)
+    factor = _factor_with_room(A, plan) if free else _factor(A, plan, False)
+    return factor.check() if throw and not isinstance(factor.status, Tracer) else factor
+
+
+def _factor(A: SparseMatrix, plan: LUPlan, throw: bool) -> "LU":
+    *caches, status = primitives.lu_factor(plan, A.values, throw=throw)
+    return LU(A, plan, tuple(caches), status)
+
+
+def _factor_with_room(A: SparseMatrix, plan: LUPlan) -> "LU":
+    """Factor concrete values, with more and more room while the fill needs it."""
+    wider: LUPlan | None = plan.widest
+    while wider is not None:
+        factor = _factor(A, wider, False)
+        if isinstance(factor.status, Tracer) or int(factor.status) != LUStatus.OUT_OF_ROOM:
+            break
+        wider = wider.roomier()
+    return factor
+
+
+def _avoid_zeros(A: SparseMatrix, plan: LUPlan, ordering: Any, capacity: float | None) -> LUPlan:
+    """The plan itself, or one whose pivots are not stored zeros where it expects some."""
+    values = np.asarray(A.values)
+    if A.symmetric:
+        values = values[expand(A.pattern)[1]]
+    if plan.singular or values.ndim != 1 or np.all(values[plan.pivots] != 0):
+        return plan
+    return analyse_lu(A.pattern, ordering, capacity=capacity, nonzero=values != 0)
 
 
 def lu_plan_for(A: SparseMatrix, ordering: Any, capacity: float | None = None) -> LUPlan:
@@ -136,6 +169,11 @@ class LU(Factorization):
         return f"LU(n={self.plan.n}, dtype={getattr(self.A.values, 'dtype', None)})"
 
     def _error(self, status: int, member: str) -> CholaxError:
+        if status == LUStatus.SINGULAR:
+            values = np.asarray(self.A.values)
+            failed = np.argwhere(np.asarray(self.status) != 0)
+            values = values[tuple(failed[0])] if values.ndim > 1 else values
+            member = deficiency(self.A.pattern, values) + member
         return lu_failure(status, member)
 
     @property

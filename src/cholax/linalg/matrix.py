@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from cholax import primitives
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ShapeError, StructureError, UnsupportedError
+from cholax._core.pickling import pack, unpack
 from cholax.linalg import arithmetic, maps, operands
 from cholax.linalg.export import Export
 from cholax.patterns import Pattern, algebra
@@ -90,7 +91,7 @@ class SparseMatrix(Export):
         raise AttributeError(f"SparseMatrix is immutable, cannot delete {name!r}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _wrap, (self.values, self.pattern)
+        return _read, (pack(self.values), self.pattern)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -390,6 +391,10 @@ def _wrap(values: Any, pattern: Pattern) -> SparseMatrix:
     object.__setattr__(self, "values", values)
     object.__setattr__(self, "pattern", pattern)
     return self
+
+
+def _read(values: Any, pattern: Pattern) -> SparseMatrix:
+    return _wrap(unpack(values), pattern)
 
 
 def _flatten_with_keys(A: SparseMatrix) -> tuple[tuple[tuple[Any, Any]], Pattern]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax._core.errors import StructureError
@@ -82,6 +83,8 @@ def solve(
     """
     operands.refuse_foreign(b, "solve")
     if isinstance(A, SparseMatrix) and not A.symmetric:
+        if not isinstance(A.values, Tracer):  # more room, where these values need it
+            return lu(A, ordering=ordering, throw=throw).solve(b)
         plan = lu_plan_for(A, ordering)
         return _run(_solve_general, throw)(A, operands.same_dtype(b, A.dtype, "solve"), plan)
     _symmetric(A, "solve")

@@ -6,7 +6,10 @@ and for real f the adjoint of L(A, ·) in the trace inner product is L(Aᵀ, ·)
 call with a known transpose, and nesting the identity gives every further derivative.
 """
 
+import importlib
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -56,6 +59,15 @@ class MatrixFunction:
 
         self.name = name
         self._function = function
+        self._made_of = value, name, derivative
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value, name, _ = self._made_of
+        module = getattr(value, "__module__", None)
+        home = sys.modules.get(module) if module else None
+        if getattr(home, name, None) is self:  # one of ours, by its name
+            return _named, (module, name)
+        return MatrixFunction, self._made_of
 
     def __call__(self, A: ArrayLike) -> Array:
         """f(A) for a square float32 or float64 matrix; stacks by `jax.vmap`."""
@@ -63,6 +75,10 @@ class MatrixFunction:
 
     def __repr__(self) -> str:
         return f"matrix_function({self.name})"
+
+
+def _named(module: str, name: str) -> MatrixFunction:
+    return getattr(importlib.import_module(module), name)
 
 
 def square(A: ArrayLike, where: str) -> Array:
@@ -122,8 +138,20 @@ def matrix_function(f: Callable[..., Any], *, host: bool = False) -> Callable[[A
     name = getattr(f, "__name__", type(f).__name__)
     inner = MatrixFunction(_through_host(f, name) if host else f, name)
 
-    def function(A: ArrayLike) -> Array:
-        value = inner(A)
+    return _Checked(f, host, inner)
+
+
+class _Checked:
+    """What `matrix_function` returns: the function, whose results are looked at."""
+
+    def __init__(self, f: Callable[..., Any], host: bool, inner: MatrixFunction) -> None:
+        self._made_of = f, host
+        self._inner = inner
+        self.__name__ = inner.name
+        setattr(self, _OWN, True)
+
+    def __call__(self, A: ArrayLike) -> Array:
+        value, name = self._inner(A), self._inner.name
         if value.shape != np.shape(A):
             raise ShapeError(
                 f"matrix_function({name}): need a result of shape {np.shape(A)}, got "
@@ -132,9 +160,9 @@ def matrix_function(f: Callable[..., Any], *, host: bool = False) -> Callable[[A
         _check_commutes(A, value, name)
         return value
 
-    function.__name__ = name
-    setattr(function, _OWN, True)
-    return function
+    def __reduce__(self) -> tuple[Any, ...]:
+        f, host = self._made_of
+        return partial(matrix_function, host=host), (f,)
 
 
 def _through_host(f: Callable[..., Any], name: str) -> Callable[[Array], Array]:

@@ -9,6 +9,7 @@ is the diagonal entry unless another in its column is ten times larger.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu, spsolve_triangular
 
+from cholax._core.errors import FactorSizeError
 from cholax._core.failures import LUStatus, lu_failure
-from cholax.analysis import LUPlan
+from cholax.analysis.lu_plan import LUPlan, deficiency, match_large, plan_matched
 
 try:
     # The solve with both factors behind `spsolve_triangular`, without its copies: 13 ms instead of
@@ -54,11 +56,11 @@ def factor(
     plan: LUPlan, values: np.ndarray, *, throw: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(factor, index, (sign, log|det|), status) of one matrix; status 0 where all went well."""
-    status, found, scales = _eliminate(plan, values)
+    status, found = _eliminate(plan, values)
     if status == 0:
-        return *_pack(plan, values.dtype, found, *scales), np.zeros((), np.int32)
+        return *_pack(plan, values.dtype, *found), np.zeros((), np.int32)
     if throw:
-        raise lu_failure(status)
+        raise lu_failure(status, where_singular(plan, values, status))
     nan = np.full(plan.capacity, np.nan, values.dtype)
     unknown = np.full(2, np.nan, values.dtype)
     return nan, np.zeros(index_size(plan), np.int32), unknown, np.asarray(status, np.int32)
@@ -72,31 +74,66 @@ def index_size(plan: LUPlan) -> int:
 # --- elimination ----------------------------------------------------------------------------------
 
 
-def _eliminate(plan: LUPlan, values: np.ndarray) -> tuple[int, Any, Any]:
+def where_singular(plan: LUPlan, values: np.ndarray, status: int) -> str:
+    """For the message: which row or column holds nothing that can be a pivot, if one is known."""
+    return deficiency(plan.pattern, values) if status == SINGULAR else ""
+
+
+def _eliminate(plan: LUPlan, values: np.ndarray) -> tuple[int, Any]:
+    """Status, and (order, factors, scales) where that is 0."""
     if plan.n == 0:
         empty = sp.csc_array((0, 0), dtype=values.dtype)
         nothing = np.zeros(0, np.int32)
-        return 0, _Factor(empty, empty, nothing, nothing, 0.0), (nothing, nothing)
+        return 0, (plan, _Factor(empty, empty, nothing, nothing, 0.0), (nothing, nothing))
     if not np.all(np.isfinite(values)):
-        return NOT_FINITE, None, None
+        return NOT_FINITE, None
     if plan.singular:
-        return SINGULAR, None, None
+        return SINGULAR, None
+    # Zeros where the pivots should be fill far more than was predicted: for those another order is
+    # tried first. Elsewhere the plan's own order comes first, and another where it is unstable.
+    zero_pivots = bool(np.any(values[plan.pivots] == 0))
+    status, found = SINGULAR, None
+    for other in (True, False) if zero_pivots else (False, True):
+        order = _order_by_values(plan, values) if other else plan
+        if order is None:
+            continue
+        status, found = _in_order(plan, order, values)
+        if status in (0, SINGULAR) or (status == OVERFLOW and not zero_pivots):
+            break
+    return status, found
+
+
+def _order_by_values(plan: LUPlan, values: np.ndarray) -> LUPlan | None:
+    """A plan whose pivots are large entries, in place of where the plan expects them."""
+    matched = match_large(plan.pattern, values)
+    return None if matched is None else _remembered(plan, matched.tobytes())
+
+
+@functools.lru_cache(maxsize=8)
+def _remembered(plan: LUPlan, matched: bytes) -> LUPlan | None:
+    try:
+        return plan_matched(plan.pattern, np.frombuffer(matched, np.int32), "auto", 1.0)
+    except FactorSizeError:
+        return None
+
+
+def _in_order(plan: LUPlan, order: LUPlan, values: np.ndarray) -> tuple[int, Any]:
     nothing = np.zeros(plan.n, np.int32)
-    status, found, scales = _scaled(plan, values, nothing, nothing)
+    status, *found = _scaled(plan, order, values, nothing, nothing)
     if status == SINGULAR and _wide_range(values):
         # Bad scaling may look like singularity. Not the first choice: entries that are tiny by
         # accident mislead it (adder_dcop_05 has them down to 1e-80).
-        status, found, scales = _scaled(plan, values, *_geometric_scales(plan, values))
-    return status, found, scales
+        status, *found = _scaled(plan, order, values, *_geometric_scales(plan, values))
+    return status, (order, *found)
 
 
 def _scaled(
-    plan: LUPlan, values: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    plan: LUPlan, order: LUPlan, values: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> tuple[int, Any, Any]:
     """Eliminate 2^-r A 2^-c, once its rows and columns have been scaled to a maximum of one."""
     scaled, *scales = _equilibrate(plan, values, rows, columns)
     matrix = sp.csc_array(
-        (scaled[plan.source], plan.indices, plan.indptr), shape=plan.pattern.shape
+        (scaled[order.source], order.indices, order.indptr), shape=plan.pattern.shape
     )
     status, found = _best_pivots(plan, matrix)
     if status == 0 and _singular(found.lower, found.upper):
@@ -200,9 +237,10 @@ def _singular(lower: sp.csc_array, upper: sp.csc_array) -> bool:
 
 
 def _pack(
-    plan: LUPlan, dtype: Any, found: _Factor, row_scale: np.ndarray, column_scale: np.ndarray
+    plan: LUPlan, dtype: Any, order: LUPlan, found: _Factor, scales: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lower, upper = found.lower, found.upper
+    row_scale, column_scale = scales
     pivots = upper.diagonal()
     # SuperLU keeps the diagonal of U where the ones of L would be.
     lower.data[_diagonal(lower, lower.indptr[:-1])] = pivots
@@ -211,9 +249,9 @@ def _pack(
     out[: lower.nnz] = lower.data
     out[lower.nnz : lower.nnz + upper.nnz] = upper.data
     rows = np.empty(plan.n, np.int32)
-    rows[found.row_place] = plan.rows
+    rows[found.row_place] = order.rows
     columns = np.empty(plan.n, np.int32)
-    columns[plan.columns] = found.column_place
+    columns[order.columns] = found.column_place
     index = np.zeros(index_size(plan), np.int32)
     end = 0
     parts = rows, columns, row_scale, column_scale, lower.indptr, upper.indptr

@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import Portable
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify
@@ -53,7 +54,7 @@ class Prepared:
         self.run_comparison = jax.jit(self.compare)
 
 
-class SparseDerivative(ABC):
+class SparseDerivative(Portable, ABC):
     """A function that returns sparse derivatives of another one.
 
     Pattern, colouring and compiled program are remembered per structure of the arguments (shapes,
@@ -92,9 +93,13 @@ class SparseDerivative(ABC):
         self._verify = verify
         self._chunk_size = chunk_size
         self._has_aux = has_aux
+        self._made_again()
+
+    def _made_again(self) -> None:
         self._lock = threading.Lock()
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
 
+    _transient = ("_lock", "_memory")
     _where: str
     _modes: tuple[str, ...]
 

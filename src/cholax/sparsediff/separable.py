@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from cholax import primitives
 from cholax._core.dtypes import check_values
 from cholax._core.errors import PatternError, ShapeError
+from cholax._core.pickling import Portable
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.patterns.indexing import canonical
@@ -49,7 +50,7 @@ def separable_hessian(phi: Callable[..., Any], index_map: ArrayLike) -> "Separab
     return SeparableHessian(phi, index_map)
 
 
-class SeparableHessian:
+class SeparableHessian(Portable):
     """What `separable_hessian` returns."""
 
     def __init__(self, phi: Callable[..., Any], index_map: ArrayLike) -> None:
@@ -66,6 +67,11 @@ class SeparableHessian:
             )
         # Index pairs of the lower triangle of an element's Hessian.
         self._pairs = np.tril_indices(self._index.shape[1])
+        self._made_again()
+
+    _transient = ("_assembled",)
+
+    def _made_again(self) -> None:
         self._assembled: dict[int, tuple[Pattern, EntryMap]] = {}
 
     def __call__(self, x: ArrayLike, *params: Any) -> SparseMatrix:

@@ -76,24 +76,30 @@ def primitive(expr: Any, args: Sequence[Any]) -> Callable[..., Any]:
         )
     bundle = _Bundle(sympy, expressions, [real[s] for s in symbols])
     shape = expr.shape if is_matrix else None
-    return _make_function(bundle, shape, is_list)
+    return _Function(bundle, shape, is_list, (expr, tuple(args)))
 
 
-def _make_function(
-    bundle: "_Bundle", shape: tuple[int, int] | None, is_list: bool
-) -> Callable[..., Any]:
-    def function(*args: Any) -> Any:
-        arrays = _common(args, len(bundle.symbols))
-        results = bundle(*arrays)
-        if shape is not None:
+class _Function:
+    """What `primitive` returns."""
+
+    def __init__(
+        self, bundle: "_Bundle", shape: tuple[int, int] | None, is_list: bool, made_of: Any
+    ) -> None:
+        self._bundle, self._shape, self._is_list, self._made_of = bundle, shape, is_list, made_of
+        self.__name__ = "symbolic_primitive"
+        self.__doc__ = f"{', '.join(map(str, bundle.expressions))} of {bundle.symbols}"
+
+    def __call__(self, *args: Any) -> Any:
+        arrays = _common(args, len(self._bundle.symbols))
+        results = self._bundle(*arrays)
+        if self._shape is not None:
             batch = jnp.shape(results[0]) if results else ()
             stacked = jnp.stack(results, axis=-1) if results else jnp.zeros((*batch, 0))
-            return stacked.reshape(*batch, *shape)
-        return tuple(results) if is_list else results[0]
+            return stacked.reshape(*batch, *self._shape)
+        return tuple(results) if self._is_list else results[0]
 
-    function.__name__ = "symbolic_primitive"
-    function.__doc__ = f"{', '.join(map(str, bundle.expressions))} of {bundle.symbols}"
-    return function
+    def __reduce__(self) -> tuple[Any, ...]:
+        return primitive, self._made_of
 
 
 def _common(args: Sequence[Any], count: int) -> list[jax.Array]:

@@ -8,12 +8,13 @@ import numpy as np
 
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax._core.pickling import Portable
 from cholax.stats.constraints.rows import Rows
 
 
 @final
 @jax.tree_util.register_pytree_node_class
-class Constraints:
+class Constraints(Portable):
     """Linear constraints A x = e, k of them on n variables; a pytree whose only leaf is e.
 
     A is known on the host: it decides how matrices are factored, and its rank is checked. The

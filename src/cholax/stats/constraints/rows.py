@@ -10,6 +10,7 @@ import scipy.sparse
 from jax.core import Tracer
 
 from cholax._core.errors import ShapeError, StructureError, UnsupportedError
+from cholax._core.pickling import Portable
 from cholax.linalg.matrix import SparseMatrix
 
 # Smallest singular value, relative to the largest of rows of length one, of independent rows.
@@ -17,7 +18,7 @@ RANK_TOLERANCE = 1e-10
 
 
 @final
-class Rows:
+class Rows(Portable):
     """k linearly independent rows of length n; immutable, hashed by content, so static in JAX.
 
     Args:

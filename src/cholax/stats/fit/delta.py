@@ -10,6 +10,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import reduce_tuple
 
 # Numbers solved for side by side.
 _BLOCK = 32
@@ -29,6 +30,8 @@ class Delta(NamedTuple):
     standard_error: Any
     conditional_variance: Any
     covariance: np.ndarray | None
+
+    __reduce__ = reduce_tuple
 
 
 def delta(fit: Any, function: Callable[[Any, Any], Any], full: bool) -> Delta:

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
+from cholax._core.pickling import Portable
 from cholax.patterns import Pattern
 from cholax.sparsediff.captured import captured
 from cholax.stats.fit.optimise import Point
@@ -100,21 +101,28 @@ def split(model: LaplaceModel, theta: Any, args: Sequence[Any]) -> tuple[list[An
     return data, Static(tree, fixed, model.pattern(theta, *args), captured(model.log_joint))
 
 
-class Evaluator:
+class Evaluator(Portable):
     """−objective of a flat θ for the optimiser; starts every search at the last accepted mode."""
 
     def __init__(
         self, model: LaplaceModel, log_prior: LogPrior, theta: Any, args: Sequence[Any], start: Any
     ) -> None:
+        self._made_of = model, log_prior, theta, tuple(args)
+        self._made_again()
+        self.mode = start
+        self.status: Any = None
+        self._last: Any = None
+        self._found: Any = start
+
+    _transient = ("_programs", "_data", "_static", "unravel")
+
+    def _made_again(self) -> None:
+        model, log_prior, theta, args = self._made_of
         self._programs = programs(model, log_prior)
         self._data, self._static = split(model, theta, args)
         flat, self.unravel = ravel_pytree(theta)
         self.size = flat.size
         self.dtype = flat.dtype
-        self.mode = start
-        self.status: Any = None
-        self._last: Any = None
-        self._found: Any = start
 
     def theta(self, x: np.ndarray) -> Any:
         """A flat θ as the user's pytree."""

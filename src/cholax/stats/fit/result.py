@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core.pickling import Portable
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.delta import Delta, delta
@@ -21,7 +22,7 @@ from cholax.stats.laplace import LaplaceModel, LaplaceResult
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Portable):
     """The best parameters, the latent variables given them, and their uncertainty.
 
     Where a maximum lies at infinity, the parameters concerned (`status.boundary`) have no standard

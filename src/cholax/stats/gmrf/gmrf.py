@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cholax._core.errors import ShapeError, StructureError
+from cholax._core.pickling import Portable
 from cholax.linalg import operands
 from cholax.linalg.cholesky import plan_for
 from cholax.linalg.matrix import SparseMatrix
@@ -29,7 +30,7 @@ _LOG_2PI = math.log(2 * math.pi)
 
 @final
 @jax.tree_util.register_pytree_node_class
-class GMRF:
+class GMRF(Portable):
     """A Gaussian Markov random field: x ~ N(μ, Q⁻¹), Q sparse, conditioned on A x = e.
 
     Write the plane of the field as B x = const. With full-rank Q, B = A. An intrinsic field, with

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ShapeError
+from cholax._core.pickling import reduce_tuple
 from cholax.linalg import maps, operands
 from cholax.linalg.cholesky import plan_for
 from cholax.linalg.matrix import SparseMatrix
@@ -27,6 +28,8 @@ class Moments(NamedTuple):
 
     mean: jax.Array
     variance: jax.Array
+
+    __reduce__ = reduce_tuple
 
 
 def covariance_on_pattern(field: "GMRF", pattern: Pattern | None) -> SparseMatrix:

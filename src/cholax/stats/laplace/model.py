@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.pickling import Portable
 from cholax.analysis import analyse
 from cholax.implicit.status import poison
 from cholax.patterns import Pattern
@@ -120,7 +121,7 @@ class _Program:
         return hash(self.key)
 
 
-class LaplaceModel:
+class LaplaceModel(Portable):
     """What `laplace` returns: a function of θ. Programs are compiled once per structure of θ."""
 
     def __init__(
@@ -152,7 +153,12 @@ class LaplaceModel:
             "tolerance": tolerance,
         }
         self._options = Options(max_iterations, tolerance)
-        self._hessian = hessian(log_joint, sparsity=sparsity, verify=False)
+        self._made_again()
+
+    _transient = ("_hessian", "_run")
+
+    def _made_again(self) -> None:
+        self._hessian = hessian(self.log_joint, sparsity=self._sparsity, verify=False)
         self._run = jax.jit(self._evaluate, static_argnums=(0, 1, 2))
 
     def __repr__(self) -> str:

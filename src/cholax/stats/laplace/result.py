@@ -6,13 +6,14 @@ from typing import Any, final
 import jax
 import jax.numpy as jnp
 
+from cholax._core.pickling import Portable
 from cholax.sparsediff.flatten import Leaves
 from cholax.stats.laplace.status import LaplaceStatus
 
 
 @final
 @jax.tree_util.register_pytree_node_class
-class LaplaceResult:
+class LaplaceResult(Portable):
     """Laplace approximation at one θ: u given θ and the data is about N(û, H⁻¹).
 
     A pytree, so it passes through `jit` and `vmap`; every array in it differentiates in θ.

@@ -8,6 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from cholax._core.errors import ConvergenceError
+from cholax._core.pickling import reduce_tuple
 from cholax.implicit.status import (
     CONVERGED,
     MAX_STEPS,
@@ -58,6 +59,8 @@ class LaplaceStatus(NamedTuple):
     definite: Any
     pivot: Any
     code: Any
+
+    __reduce__ = reduce_tuple
 
     def reason(self) -> str:
         """The reason in words; for a concrete status of one lane."""

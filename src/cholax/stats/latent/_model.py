@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import SUPPORTED, check_same_dtype
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
+from cholax._core.pickling import Remade
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.stats.constraints import Constraints
@@ -46,7 +47,7 @@ class Parametrisation:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LatentModel:
+class LatentModel(Remade):
     """A Gaussian Markov random field with hyperparameters, on one pattern for all their values.
 
     The structure lives on the host and is static: pattern, null space, constraints. Calling the

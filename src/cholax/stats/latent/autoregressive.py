@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
+from cholax._core.pickling import recipe
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._model import (
     Hyperparameter,
@@ -17,6 +18,7 @@ from cholax.stats.latent._sizes import check_size
 from cholax.stats.support import POSITIVE, Interval
 
 
+@recipe
 def ar1(n: int) -> LatentModel:
     """Stationary autoregression x_{i+1} = ρ x_i + ε_i with Var(x_i) = 1/τ for every i.
 

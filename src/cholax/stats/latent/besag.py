@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
+from cholax._core.pickling import recipe
 from cholax.stats.constraints import Constraints
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._intrinsic import intrinsic
@@ -14,6 +15,7 @@ from cholax.stats.latent._model import LatentModel, with_precision
 from cholax.stats.latent.graph import Graph, Singletons, check_singletons
 
 
+@recipe
 def besag(graph: Any, *, scaled: bool = False, singletons: Singletons | None = None) -> LatentModel:
     """Intrinsic conditional autoregression (ICAR): neighbours differ little, the level is free.
 

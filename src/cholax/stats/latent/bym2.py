@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix, eye, hstack
 from cholax.stats.constraints import Constraints
 from cholax.stats.latent._combination import combination
@@ -17,6 +18,7 @@ from cholax.stats.latent.graph import Graph, Singletons, check_singletons
 from cholax.stats.support import UNIT
 
 
+@recipe
 def bym2(
     graph: Any, *, form: Literal["bu", "uv"] = "bu", singletons: Singletons | None = None
 ) -> LatentModel:

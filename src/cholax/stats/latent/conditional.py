@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
+from cholax._core.pickling import recipe
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._model import Hyperparameter, LatentModel, with_precision
 from cholax.stats.latent.graph import Graph, check_singletons
 from cholax.stats.support import UNIT, Interval
 
 
+@recipe
 def proper_car(graph: Any, *, singletons: Literal["iid"] | None = None) -> LatentModel:
     """Proper conditional autoregression, Q = τ (D - ρ W).
 
@@ -54,6 +56,7 @@ def proper_car(graph: Any, *, singletons: Literal["iid"] | None = None) -> Laten
     )
 
 
+@recipe
 def leroux(graph: Any) -> LatentModel:
     """Leroux's conditional autoregression, Q = τ ((1 - φ) I + φ R), R the Laplacian.
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core.pickling import recipe
 from cholax.patterns import Pattern
 from cholax.stats.correlation import CholeskyCorrelation
 from cholax.stats.latent._model import Hyperparameter, Hypers, LatentModel, Parametrisation
@@ -11,6 +12,7 @@ from cholax.stats.latent._sizes import check_size
 from cholax.stats.support import POSITIVE, REAL
 
 
+@recipe
 def iidkd(n: int, k: int) -> LatentModel:
     """Correlated effects, k in each of n independent groups, as intercepts and slopes: Q = I ⊗ Σ⁻¹.
 

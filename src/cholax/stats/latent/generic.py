@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import StructureError
+from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix
 from cholax.stats.constraints import Constraints
 from cholax.stats.latent._intrinsic import orthonormal
@@ -15,6 +16,7 @@ from cholax.stats.latent._model import Hyperparameter, LatentModel, Parametrisat
 from cholax.stats.support import REAL, Support
 
 
+@recipe
 def generic(
     precision_of: Callable[..., SparseMatrix],
     like: Mapping[str, Any],

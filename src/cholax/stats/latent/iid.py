@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
+from cholax._core.pickling import recipe
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._model import LatentModel, with_precision
 from cholax.stats.latent._sizes import check_size
 
 
+@recipe
 def iid(n: int) -> LatentModel:
     """Independent effects x_i ~ N(0, 1/τ), Q = τ I.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import UnsupportedError
+from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix, kron
 from cholax.linalg.maps import kron as kron_maps
 from cholax.stats.constraints import Constraints
@@ -22,6 +23,7 @@ from cholax.stats.latent._model import (
 )
 
 
+@recipe
 def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     """The field with precision Q₁ ⊗ Q₂; variable i·m + j belongs to nodes i of n and j of m.
 

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cholax._core.errors import ArgumentError, StructureError
+from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix
 from cholax.linalg.shortcuts import log_det as sparse_log_det
 from cholax.stats.latent._combination import combination
@@ -17,6 +18,7 @@ from cholax.stats.mesh import FiniteElements
 from cholax.stats.support import POSITIVE
 
 
+@recipe
 def matern(domain: Any, *, alpha: Literal[1, 2] = 2) -> LatentModel:
     """Matérn field as the solution of (κ² - Δ)^(α/2) τ x = white noise, in finite elements.
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.constraints import Constraints
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._intrinsic import intrinsic, orthonormal
@@ -19,6 +20,7 @@ from cholax.stats.latent._sizes import check_size
 Constrain = Literal["null_space", "sum"] | None
 
 
+@recipe
 def rw1(
     n: int | None = None,
     *,
@@ -63,6 +65,7 @@ def rw1(
     return _random_walk(where, sp.csc_array(D.T @ D), np.ones((t.size, 1)), scaled, constrain)
 
 
+@recipe
 def rw2(
     n: int | None = None,
     *,

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._model import Hyperparameter, LatentModel, with_precision
 from cholax.stats.latent.graph import adjacency_of
@@ -17,6 +18,7 @@ from cholax.stats.support import Interval
 _DENSE = 200
 
 
+@recipe
 def sar(
     weights: Any, *, row_standardise: bool = False, bounds: tuple[float, float] | None = None
 ) -> LatentModel:

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
+from cholax._core.pickling import Remade
 from cholax.stats.support import Support
 
 Arrays = tuple[jax.Array, ...]
@@ -26,7 +27,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Likelihood:
+class Likelihood(Remade):
     """Log-densities log p(y_i | η_i, parameters), all constants included.
 
     Responses that are missing (NaN) contribute exactly 0, with zero gradients. Responses outside

@@ -10,10 +10,12 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ShapeError
+from cholax._core.pickling import recipe
 from cholax.stats.likelihoods._likelihood import Likelihood, Parameter, any_real
 from cholax.stats.support import Support
 
 
+@recipe
 def elementwise(
     log_density: Callable[..., jax.Array],
     *,

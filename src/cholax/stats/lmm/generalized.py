@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from cholax._core.compilation import FEW_CALLS
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.pickling import Portable, reduce_tuple
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.laplace import LaplaceResult, laplace
 from cholax.stats.likelihoods import LIKELIHOODS, Likelihood
@@ -31,6 +32,8 @@ class Rows(NamedTuple):
     offset: jax.Array
     weights: jax.Array
     known: dict[str, jax.Array]
+
+    __reduce__ = reduce_tuple
 
 
 class Program:
@@ -116,7 +119,7 @@ def program_for(layout: Layout, family: Likelihood) -> Program:
     return Program(layout, family)
 
 
-class GeneralizedLinearMixedModel:
+class GeneralizedLinearMixedModel(Portable):
     """y_i ~ family(η_i),  η = offset + Xβ + Zb,  b = ΛU,  U ~ N(0, I): log L by Laplace's method.
 
     θ holds the lower triangles of the factors T_t, column by column, term by term in the order of
@@ -189,8 +192,13 @@ class GeneralizedLinearMixedModel:
             jnp.asarray(design.weights),
             {name: jnp.asarray(value) for name, value in design.extra.items()},
         )
-        self.program = program_for(self.layout, self.family)
+        self._made_again()
         _check_response(self)
+
+    _transient = ("program",)
+
+    def _made_again(self) -> None:
+        self.program = program_for(self.layout, self.family)
 
     def log_likelihood(
         self, beta: ArrayLike, theta: ArrayLike, *, u0: Any = None, **parameters: ArrayLike

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.linalg
 
 from cholax import primitives
+from cholax._core.pickling import reduce_tuple
 from cholax.linalg.construct import from_coo as matrix_from_coo
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
@@ -140,6 +141,8 @@ class Arrays(NamedTuple):
     to_internal: tuple[jax.Array, ...]
     log_weights: jax.Array
     log_R: jax.Array
+
+    __reduce__ = reduce_tuple
 
 
 class Coordinates(NamedTuple):

@@ -12,12 +12,13 @@ from jax.typing import ArrayLike
 from cholax._core.compilation import FEW_CALLS, compile_ahead
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.pickling import Portable
 from cholax.stats.lmm.design import Design, build_design
 from cholax.stats.lmm.deviance import Profile, internal_templates, profile
 from cholax.stats.lmm.layout import Arrays, Layout, lay_out
 
 
-class LinearMixedModel:
+class LinearMixedModel(Portable):
     """y = Xβ + Zb + ε,  b = ΛU,  U ~ N(0, σ²I),  ε ~ N(0, σ²W⁻¹): the criterion as a function of θ.
 
     θ holds the lower triangles of the relative covariance factors T_t, column by column, term by

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import Portable
 from cholax.stats.lmm.design import Design
 from cholax.stats.lmm.effects import RandomEffects, VarianceComponent
 
@@ -45,7 +46,7 @@ class FitStatus:
 
 
 @dataclass(frozen=True, eq=False)
-class MixedFit(ABC):
+class MixedFit(Portable, ABC):
     """Base of the fits of linear and generalised linear mixed models.
 
     Attributes:

@@ -11,13 +11,14 @@ from jax.core import Tracer
 
 from cholax._core.dtypes import SUPPORTED
 from cholax._core.errors import ArgumentError, DtypeError, UnsupportedError
+from cholax._core.pickling import Remade
 from cholax.stats.support import Support
 
 Sampler = Callable[[jax.Array, tuple[int, ...]], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prior:
+class Prior(Remade):
     """A normalised log-density of a parameter on its natural scale.
 
     Outside the support the log-density is -inf. The density is with respect to the parameter

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import betaln, gammaln, xlog1py, xlogy
 
+from cholax._core.pickling import recipe
 from cholax.stats.priors._prior import Prior, check_positive
 from cholax.stats.support import POSITIVE, REAL, UNIT, Interval
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
+@recipe
 def normal(mean: float = 0.0, sd: float = 1.0) -> Prior:
     """N(mean, sd²) on the real line.
 
@@ -35,6 +37,7 @@ def normal(mean: float = 0.0, sd: float = 1.0) -> Prior:
     return Prior(f"normal({mean}, {sd})", "parameter", REAL, density, sampler)
 
 
+@recipe
 def half_normal(scale: float) -> Prior:
     """|N(0, scale²)| on positive numbers, for a standard deviation.
 
@@ -57,6 +60,7 @@ def half_normal(scale: float) -> Prior:
     return Prior(f"half_normal({scale})", "parameter", POSITIVE, density, sampler)
 
 
+@recipe
 def half_t(df: float, scale: float) -> Prior:
     """|scale · t(df)| on positive numbers, for a standard deviation; half-Cauchy for df = 1.
 
@@ -83,6 +87,7 @@ def half_t(df: float, scale: float) -> Prior:
     return Prior(f"half_t({df}, {scale})", "parameter", POSITIVE, density, sampler)
 
 
+@recipe
 def gamma(shape: float, rate: float) -> Prior:
     """Gamma with mean shape/rate on positive numbers, for instance a precision.
 
@@ -107,6 +112,7 @@ def gamma(shape: float, rate: float) -> Prior:
     return Prior(f"gamma({shape}, {rate})", "parameter", POSITIVE, density, sampler)
 
 
+@recipe
 def exponential(rate: float) -> Prior:
     """Exponential with mean 1/rate on positive numbers.
 
@@ -132,6 +138,7 @@ def exponential(rate: float) -> Prior:
     )
 
 
+@recipe
 def uniform(lower: float, upper: float) -> Prior:
     """Uniform between two concrete numbers.
 
@@ -154,6 +161,7 @@ def uniform(lower: float, upper: float) -> Prior:
     return Prior(name, "parameter", support, lambda x: jnp.full_like(x, height), sampler)
 
 
+@recipe
 def beta(a: float, b: float) -> Prior:
     """Beta between 0 and 1, with density proportional to x^(a - 1) (1 - x)^(b - 1).
 

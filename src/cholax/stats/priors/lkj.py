@@ -8,10 +8,12 @@ import numpy as np
 from jax.scipy.special import gammaln
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.correlation import CholeskyCorrelation, Correlation
 from cholax.stats.priors._prior import Prior, check_positive
 
 
+@recipe
 def lkj(k: int, concentration: float = 1.0) -> Prior:
     """LKJ prior of a k×k correlation matrix, density proportional to |C|^(η - 1).
 
@@ -51,6 +53,7 @@ def lkj(k: int, concentration: float = 1.0) -> Prior:
     return Prior(f"lkj({k}, {concentration})", "correlation", Correlation(k), density, sampler)
 
 
+@recipe
 def lkj_cholesky(k: int, concentration: float = 1.0) -> Prior:
     """The prior of the lower Cholesky factor L of a matrix C = L Lᵀ with the prior `lkj`.
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from scipy.optimize import brentq
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.priors._prior import Prior, check_probability
 from cholax.stats.support import Interval
 
 _RHO = Interval(-1.0, 1.0)
 
 
+@recipe
 def pc_ar1(bound: float, probability: float, *, base: Literal[0, 1] = 0) -> Prior:
     """Penalised-complexity prior of ρ, shrinking to independence (base 0) or to no change (1).
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.latent.besag import structure
 from cholax.stats.latent.graph import Graph, Singletons, check_singletons
 from cholax.stats.priors._prior import Prior, check_probability
 from cholax.stats.support import UNIT
 
 
+@recipe
 def pc_bym2_phi(
     graph: Any,
     *,

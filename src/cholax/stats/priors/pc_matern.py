@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.priors._prior import Prior, check_positive, check_probability
 from cholax.stats.support import POSITIVE, Pair
 
 
+@recipe
 def pc_matern(
     lower_range: float,
     range_probability: float,

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from cholax._core.errors import ArgumentError
+from cholax._core.pickling import recipe
 from cholax.stats.priors._prior import Prior, check_positive, check_probability
 from cholax.stats.support import POSITIVE
 
 
+@recipe
 def pc_precision(
     upper: float, probability: float, *, scale: Literal["precision", "sd"] = "precision"
 ) -> Prior:
