@@ -140,7 +140,9 @@ def _scores(
     """
     E = Z.T @ rest
     gap = V - layout.scale(templates, E, transpose=True)
-    inverses = [jnp.linalg.solve(T @ T.T + jnp.eye(T.shape[0], dtype=T.dtype), T) for T in templates]
+    inverses = [
+        jnp.linalg.solve(T @ T.T + jnp.eye(T.shape[0], dtype=T.dtype), T) for T in templates
+    ]
     return E + layout.scale(inverses, gap)
 
 
