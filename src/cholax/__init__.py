@@ -35,7 +35,7 @@ from cholax.linalg import quadratic_form as quadratic_form
 from cholax.linalg import trace_product as trace_product
 from cholax.linalg import tril as tril
 from cholax.linalg import vstack as vstack
-from cholax.linalg.cholesky import checked as checked
+from cholax.linalg.checked import checked as checked
 from cholax.linalg.cholesky import cholesky as cholesky
 from cholax.linalg.factor import Factor as Factor
 from cholax.linalg.lu import LU as LU

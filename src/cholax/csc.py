@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from cholax import primitives
 from cholax._core.dtypes import check_index_array, check_same_dtype, check_values
 from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax._core.failures import throwing
 from cholax.analysis import analyse, plan_from_factor
 from cholax.linalg.factor_maps import inverse_map, lower_map
 from cholax.patterns import Pattern
@@ -98,10 +99,10 @@ def sparse_cholesky(
     if not _concrete(A_indices, A_indptr):
         ref = _traced(A_indices, A_indptr, _given(L_nse, where), is_factor=False, where=where)
         L_indptr, L_indices, _ = primitives.symbolic(ref)
-        return L_indices, L_indptr, primitives.cholesky(ref, A_x, throw=False)[0]
+        return L_indices, L_indptr, primitives.cholesky(ref, A_x, throw=throwing.value)[0]
     plan = _natural_plan(A_indices, A_indptr, L_nse, where)
     lower, entry_map = lower_map(plan)
-    panels, _ = primitives.cholesky(plan, A_x, throw=False)
+    panels, _ = primitives.cholesky(plan, A_x, throw=throwing.value)
     L_x = primitives.gather(entry_map, panels)
     return jnp.asarray(lower.indices), jnp.asarray(lower.indptr), L_x
 
@@ -139,7 +140,7 @@ def sparse_solve(
     b = _right_hand_side(b, A_indptr, A_x, where)
     columns = b[:, None] if b.ndim == 1 else b
     ref = _matrix_ref(A_indices, A_indptr, L_nse, where)
-    panels, _ = primitives.cholesky(ref, A_x, throw=False)
+    panels, _ = primitives.cholesky(ref, A_x, throw=throwing.value)
     return primitives.solve(ref, A_x, panels, columns).reshape(b.shape)
 
 
@@ -164,7 +165,7 @@ def sparse_log_det(
     where = "sparse_log_det"
     A_x = _values(A_x, A_indices, where)
     ref = _matrix_ref(A_indices, A_indptr, L_nse, where)
-    panels, _ = primitives.cholesky(ref, A_x, throw=False)
+    panels, _ = primitives.cholesky(ref, A_x, throw=throwing.value)
     return primitives.log_determinant(ref, A_x, panels)
 
 

@@ -36,7 +36,7 @@ class OrderingError(CholaxError, ValueError):
 
 
 class FactorSizeError(CholaxError, ValueError):
-    """The factor would hold more entries than 32-bit positions can address."""
+    """The factor would hold more entries than its plan, or 32-bit positions, have room for."""
 
 
 class UnsupportedError(CholaxError, NotImplementedError):

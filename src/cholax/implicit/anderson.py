@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cholax._core.norms import max_norm
 from cholax.implicit import status as codes
 from cholax.implicit.dense import inverse
-from cholax.implicit.newton import default_tolerance, norm
+from cholax.implicit.newton import default_tolerance
 from cholax.implicit.status import Status, make_status
 
 # Steps without a new smallest residual after which a small one counts as rounding, others as lost.
@@ -58,10 +59,10 @@ def iterate_map(
         return _judge(state._replace(z=z, image=image), after, tol)
 
     image = f(start)
-    size = norm(image - start)
+    size = max_norm(image - start)
     history = jnp.zeros((start.size, memory), start.dtype)
     one = jnp.ones((), start.dtype)
-    scale = jnp.maximum(norm(start), norm(image))
+    scale = jnp.maximum(max_norm(start), max_norm(image))
     code = jnp.where(size <= tol * scale, codes.CONVERGED, codes.RUNNING)
     code = jnp.where(jnp.isfinite(size), code, codes.NOT_FINITE)
     none = jnp.array(0)
@@ -100,8 +101,8 @@ def _remember(state: _State, residual: jax.Array, image: jax.Array) -> _State:
 
 def _judge(state: _State, residual: jax.Array, tol: float) -> _State:
     """Bookkeeping of a step: has it converged, stalled at rounding, lost the way?"""
-    size = norm(residual)
-    scale = jnp.maximum(state.scale, norm(state.image))
+    size = max_norm(residual)
+    scale = jnp.maximum(state.scale, max_norm(state.image))
     better = size < state.best
     since = jnp.where(better, 0, state.since + 1)
     best = jnp.minimum(size, state.best)

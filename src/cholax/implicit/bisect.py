@@ -10,10 +10,12 @@ from jax import lax
 from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.failures import tolerant
 from cholax.implicit import status as codes
-from cholax.implicit.status import Status, conclude, make_status, poison
-from cholax.implicit.system import System, make_system, ravel
-from cholax.implicit.theorem import implicit_solution
+from cholax.implicit.programs import solved
+from cholax.implicit.status import Status, conclude, make_status
+from cholax.implicit.system import System, layout, make_system, ravel
+from cholax.implicit.theorem import elementwise_solution
 
 # Mixtures of the two ends that tell coupled equations from independent ones.
 MIXTURES = 3
@@ -28,6 +30,7 @@ class _State(NamedTuple):
     steps: jax.Array
 
 
+@tolerant
 def bisect(
     F: Callable[..., Any],
     lower: Any,
@@ -73,19 +76,21 @@ def bisect(
         -0.2214
     """
     low, high = _ends(F, lower, upper, args)
-    system = make_system(F, low, args, "bisect")
-    _check_shape(system, low)
-    ends = (system.start, ravel(high, "bisect")[0])
+    start, unravel = ravel(low, "bisect")
 
-    def iterate(ends: Any, theta: Sequence[Any]) -> Any:
-        return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
+    def solve(F: Any, ends: Any, args: Sequence[Any]) -> tuple[jax.Array, Status]:
+        system = make_system(F, ends[0], unravel, args, "bisect")
+        _check_shape(system, low.shape)
 
-    z, status = implicit_solution(
-        iterate, system.function, _divide, ends, system.theta, _slopes(system)
-    )
-    status = Status(*(jnp.broadcast_to(x, z.shape).reshape(low.shape) for x in status))
-    value = poison(system.unravel(z), status.converged)
-    return conclude(value, status, "bisect", has_status, throw)
+        def iterate(ends: Any, theta: Sequence[Any]) -> Any:
+            return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
+
+        return elementwise_solution(iterate, system.function, ends, system.theta)
+
+    ends = (start, ravel(high, "bisect")[0])
+    z, status = solved(solve, F, ends, args, ("bisect", tol, max_steps, layout(low)))
+    status = Status(*(x.reshape(low.shape) for x in status))
+    return conclude(unravel(z), status, "bisect", has_status, throw)
 
 
 def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Array]:
@@ -104,11 +109,11 @@ def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Arr
     return jnp.broadcast_to(low, shape), jnp.broadcast_to(high, shape)
 
 
-def _check_shape(system: System, low: jax.Array) -> None:
+def _check_shape(system: System, shape: tuple[int, ...]) -> None:
     out = jax.eval_shape(system.function, system.start, *system.theta)
     if out.shape != (system.n,):
         raise ShapeError(
-            f"bisect: F must act elementwise, got {out.size} results for z of shape {low.shape}. "
+            f"bisect: F must act elementwise, got {out.size} results for z of shape {shape}. "
             "For coupled equations use cx.root."
         )
 
@@ -119,7 +124,7 @@ def _bisect(
     high: jax.Array,
     tol: float | None,
     max_steps: int | None,
-) -> tuple[jax.Array, Any, Status]:
+) -> tuple[jax.Array, Status]:
     eps = float(jnp.finfo(low.dtype).eps)
     f_low, f_high = F(low), F(high)
     scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
@@ -157,7 +162,11 @@ def _bisect(
     code = jnp.where(last.finite, code, codes.NOT_FINITE)
     code = jnp.where(_coupled(F, low, high, f_low, f_high), codes.NOT_ELEMENTWISE, code)
     residual, error = jnp.abs(F(z)), jnp.abs(last.high - last.low) / 2
-    return z, (), make_status(code, last.steps, residual, error)
+    status = make_status(code, last.steps, residual, error)
+    status = Status(*(jnp.broadcast_to(x, z.shape) for x in status))
+    # Where F is not finite inside the bracket, an end at which it is: see `elementwise_solution`.
+    end = jnp.where(jnp.isfinite(f_low), low, high)
+    return jnp.where(jnp.isfinite(residual) & last.finite, z, end), status
 
 
 def _coupled(
@@ -171,18 +180,3 @@ def _coupled(
     want = jnp.where(masks, f_low, f_high)
     slack = jnp.sqrt(jnp.finfo(low.dtype).eps) * (jnp.abs(f_low) + jnp.abs(f_high))
     return jnp.any((jnp.abs(got - want) > slack) & jnp.isfinite(want))
-
-
-def _slopes(system: System) -> Callable[..., jax.Array]:
-    """∂F_i/∂z_i of all entries, by one product."""
-
-    def prepare(z: jax.Array, theta: Sequence[Any], cache: Any) -> jax.Array:
-        del cache
-        return jax.jvp(lambda z: system.function(z, *theta), (z,), (jnp.ones_like(z),))[1]
-
-    return prepare
-
-
-def _divide(cache: jax.Array, b: jax.Array, transpose: bool, apply: Any) -> jax.Array:
-    del transpose, apply
-    return b / cache

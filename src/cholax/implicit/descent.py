@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cholax._core.norms import all_finite, max_norm
 from cholax.implicit import status as codes
-from cholax.implicit.newton import CHORD_RATE, norm
+from cholax.implicit.newton import CHORD_RATE
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
 
@@ -54,13 +55,13 @@ def descend(
         step = -factor.solve(state.gradient)
         z, value, damping = _search(f, state, step)
         gradient = jax.grad(f)(z)
-        rate = norm(factor.solve(gradient)) / norm(step)
-        scale = jnp.maximum(state.scale, norm(z))
-        tiny = norm(step) <= jnp.sqrt(jnp.finfo(step.dtype).eps) * scale
+        rate = max_norm(factor.solve(gradient)) / max_norm(step)
+        scale = jnp.maximum(state.scale, max_norm(z))
+        tiny = max_norm(step) <= jnp.sqrt(jnp.finfo(step.dtype).eps) * scale
         # A rejected step leaves nothing to do here either: the Newton iteration will judge.
         local = (shift == 0) & (damping == 1) & (rate <= CHORD_RATE)
         code = jnp.where(local | tiny | (damping == 0), codes.CONVERGED, codes.RUNNING)
-        finite = jnp.isfinite(value) & jnp.isfinite(norm(gradient)) & jnp.isfinite(norm(step))
+        finite = jnp.isfinite(value) & all_finite(gradient) & all_finite(step)
         code = jnp.where(finite, code, codes.NOT_FINITE)
         # A short step says that the model reaches too far: shift more; a full one, less.
         shift = jnp.where(damping < 0.1, jnp.maximum(shift, SHIFT * _largest(H)) * GROWTH, shift)
@@ -70,16 +71,16 @@ def descend(
         return _State(z, value, gradient, shift, scale, state.steps + 1, code)
 
     value, gradient = jax.value_and_grad(f)(start)
-    finite = jnp.isfinite(value) & jnp.isfinite(norm(gradient))
+    finite = jnp.isfinite(value) & all_finite(gradient)
     code = jnp.where(finite, codes.RUNNING, codes.NOT_FINITE)
     zero = jnp.zeros((), start.dtype)
-    first = _State(start, value, gradient, zero, norm(start), jnp.array(0), code)
+    first = _State(start, value, gradient, zero, max_norm(start), jnp.array(0), code)
     last = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, first)
     return last.z, last.steps, last.code
 
 
 def _largest(H: SparseMatrix) -> jax.Array:
-    size = norm(H.diagonal())
+    size = max_norm(H.diagonal())
     return jnp.where(size > 0, size, 1.0)
 
 

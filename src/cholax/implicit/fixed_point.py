@@ -8,12 +8,15 @@ import jax
 from jax.scipy.sparse.linalg import gmres
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
+from cholax.implicit.programs import solved
 from cholax.implicit.root import newton_solution
-from cholax.implicit.status import Status, conclude, poison
-from cholax.implicit.system import System, check_square, make_system
+from cholax.implicit.status import Status, conclude
+from cholax.implicit.system import System, check_square, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
+from cholax.sparsediff.sparsity import pattern_of
 
 # Each GMRES solve gains this much; refinement repeats it until the derivative is exact.
 GAIN = 1e-5
@@ -21,6 +24,7 @@ KRYLOV = 30
 SOLVERS = ("auto", "gmres", "dense", "lu", "cholesky")
 
 
+@tolerant
 def fixed_point(
     f: Callable[..., Any],
     z0: Any,
@@ -75,21 +79,23 @@ def fixed_point(
         Reverse accumulation and attractive fixed points (1994).
     """
     _check_options(method, memory, linear_solver)
-    system = make_system(f, z0, args, "fixed_point")
-    check_square(system, "fixed_point")
-    mapped = system.function
-    equation = replace(system, function=lambda z, *theta: z - mapped(z, *theta))
-    if method == "newton":
-        name = "auto" if linear_solver == "gmres" else linear_solver
-        solver = choose(
-            equation.function, system.start, system.theta, name, sparsity, "fixed_point"
-        )
-        z, status = newton_solution(equation, solver, tol, max_steps)
-    else:
+    start, unravel = ravel(z0, "fixed_point")
+    pattern = None if sparsity is None else pattern_of(sparsity, "fixed_point")
+
+    def solve(f: Any, start: jax.Array, args: Sequence[Any]) -> tuple[jax.Array, Status]:
+        system = make_system(f, start, unravel, args, "fixed_point")
+        check_square(system, "fixed_point")
+        equation = replace(system, function=lambda z, *theta: z - system.function(z, *theta))
+        if method == "newton":
+            name = "auto" if linear_solver == "gmres" else linear_solver
+            solver = choose(equation.function, start, system.theta, name, pattern, "fixed_point")
+            return newton_solution(equation, solver, tol, max_steps)
         length = memory if method == "anderson" else 0
-        z, status = _by_iteration(system, equation, length, linear_solver, sparsity, tol, max_steps)
-    value = system.unravel(poison(z, status.converged))
-    return conclude(value, status, "fixed_point", has_status, throw)
+        return _by_iteration(system, equation, length, linear_solver, pattern, tol, max_steps)
+
+    key = ("fixed_point", method, memory, linear_solver, pattern, tol, max_steps, layout(z0))
+    z, status = solved(solve, f, start, args, key)
+    return conclude(unravel(z), status, "fixed_point", has_status, throw)
 
 
 def _check_options(method: str, memory: int, linear_solver: str) -> None:

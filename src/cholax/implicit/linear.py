@@ -10,6 +10,7 @@ from jax import lax
 
 from cholax import primitives
 from cholax._core.errors import ArgumentError, StructureError
+from cholax._core.norms import max_norm
 from cholax.implicit.dense import inverse
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.lu import lu
@@ -161,8 +162,8 @@ def is_symmetric(matrix: SparseMatrix) -> jax.Array:
         return jnp.array(False)
     values = matrix.values
     mirrored = primitives.gather(EntryMap(source, pattern.nnz), values)
-    limit = SYMMETRY * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values), initial=0.0)
-    return jnp.max(jnp.abs(values - mirrored), initial=0.0) <= limit
+    limit = SYMMETRY * jnp.finfo(values.dtype).eps * max_norm(values)
+    return max_norm(values - mirrored) <= limit
 
 
 def _sign(matrix: SparseMatrix) -> jax.Array:

@@ -9,19 +9,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ShapeError
+from cholax._core.failures import tolerant
 from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.status import Status, conclude, poison
-from cholax.implicit.system import System, make_system
+from cholax.implicit.programs import solved
+from cholax.implicit.status import Status, conclude
+from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff.hessian import hessian
+from cholax.sparsediff.sparsity import pattern_of
 
 
+@tolerant
 def minimize(
     f: Callable[..., Any],
     z0: Any,
@@ -65,18 +69,28 @@ def minimize(
         >>> z.round(4).tolist(), status.reason()
         ([0.0, 1.0], 'converged')
     """
-    system = make_system(f, z0, args, "minimize")
+    start, unravel = ravel(z0, "minimize")
+    pattern = None if sparsity is None else pattern_of(sparsity, "minimize")
+
+    def solve(f: Any, start: jax.Array, args: Sequence[Any]) -> tuple[jax.Array, Status]:
+        system = make_system(f, start, unravel, args, "minimize")
+        _check_scalar(system)
+        objective = _scalar(system.function)
+        solver = _choose(objective, system, pattern)
+        return _solution(system, objective, solver, tol, max_steps)
+
+    key = ("minimize", pattern, tol, max_steps, layout(z0))
+    z, status = solved(solve, f, start, args, key)
+    return conclude(unravel(z), status, "minimize", has_status, throw)
+
+
+def _check_scalar(system: System) -> None:
     out = jax.eval_shape(system.function, system.start, *system.theta)
     if out.shape != (1,):
         raise ShapeError(
             f"minimize: the function must return one number, got {out.size}. "
             "Sum the terms, or for a least-squares problem the squares."
         )
-    objective = _scalar(system.function)
-    solver = _choose(objective, system, sparsity)
-    z, status = _solution(system, objective, solver, tol, max_steps)
-    value = system.unravel(poison(z, status.converged))
-    return conclude(value, status, "minimize", has_status, throw)
 
 
 @dataclass(frozen=True)

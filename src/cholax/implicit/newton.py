@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cholax._core.norms import all_finite, max_norm
 from cholax.implicit import status as codes
 from cholax.implicit.linear import LinearSolver
 from cholax.implicit.status import Status, make_status
@@ -95,7 +96,7 @@ def newton(
     state = _State(start, zero, zero, cache, one, 0 * one, 0 * one, unknown, steps, code)
     state = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, state)
     z, f = _followed(F, state)
-    return z, state.cache, make_status(state.code, state.steps, norm(f), state.error)
+    return z, state.cache, make_status(state.code, state.steps, max_norm(f), state.error)
 
 
 def default_tolerance(dtype: Any) -> float:
@@ -103,16 +104,11 @@ def default_tolerance(dtype: Any) -> float:
     return ACCURACY * float(jnp.finfo(dtype).eps)
 
 
-def norm(x: jax.Array) -> jax.Array:
-    """Largest magnitude; of nothing, zero."""
-    return jnp.max(jnp.abs(x), initial=0.0)
-
-
 def _followed(F: Function, state: _State) -> tuple[jax.Array, jax.Array]:
     """The iterate with its pending correction, unless that leaves the domain of F."""
     z = state.z + state.follow
     f = F(z)
-    keep = (state.steps > 0) & ~jnp.isfinite(norm(f))
+    keep = (state.steps > 0) & ~all_finite(f)
     return jnp.where(keep, state.z, z), jnp.where(keep, state.f, f)
 
 
@@ -126,21 +122,21 @@ def _advance(
 ) -> _State:
     """One damped step with a new factor, and the chord steps that are worth making with it."""
     step = correct(state.f)
-    scale = jnp.maximum(state.scale, norm(state.z))
-    largest = jnp.maximum(state.largest, norm(state.f))
+    scale = jnp.maximum(state.scale, max_norm(state.z))
+    largest = jnp.maximum(state.largest, max_norm(state.f))
     inner = _inner(F, correct, state, step, scale, tol)
     accepted, full = inner.taken > 0, inner.taken == 1
-    scale = jnp.maximum(scale, norm(inner.z))
-    error = norm(inner.step)
+    scale = jnp.maximum(scale, max_norm(inner.z))
+    error = max_norm(inner.step)
     small = full & (error <= tol * scale)
     follow = full & (small | (inner.rate <= CHORD_RATE))
-    quiet = jnp.all(jnp.abs(inner.f) <= noise) & jnp.isfinite(norm(step))
+    quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step)
     stalled = _tiny(step, scale) & _tiny(inner.f, largest) & (inner.first > 0.5)
     code = jnp.where(accepted, codes.RUNNING, codes.NO_PROGRESS)
     code = jnp.where(ok | jnp.all(state.f == 0), code, codes.SINGULAR)
     reached = (small | quiet | stalled) & _consistent(F, inner)
     code = jnp.where(reached, codes.CONVERGED, code)
-    code = jnp.where(jnp.isfinite(norm(state.f)), code, codes.NOT_FINITE)
+    code = jnp.where(all_finite(state.f), code, codes.NOT_FINITE)
     return _State(
         z=inner.z,
         f=inner.f,
@@ -161,12 +157,12 @@ def _consistent(F: Function, inner: _Inner) -> jax.Array:
     A step off a cliff, from slope 10¹⁷ to slope 1, leaves a correction of nearly nothing.
     """
     left = inner.f + jax.jvp(F, (inner.z + inner.step,), (inner.step,))[1]
-    return norm(left) <= 0.9 * norm(inner.f)
+    return max_norm(left) <= 0.9 * max_norm(inner.f)
 
 
 def _tiny(x: jax.Array, scale: jax.Array) -> jax.Array:
     """Below half the digits of what it is a part of: rounding, where it does not shrink."""
-    return norm(x) <= jnp.sqrt(jnp.finfo(x.dtype).eps) * scale
+    return max_norm(x) <= jnp.sqrt(jnp.finfo(x.dtype).eps) * scale
 
 
 def _inner(
@@ -187,10 +183,10 @@ def _inner(
         z = inner.z + inner.damping * inner.step
         f = F(z)
         correction = correct(f)
-        before, after = norm(inner.step), norm(correction)
+        before, after = max_norm(inner.step), max_norm(correction)
         limit = 1 - inner.damping / 4
-        shrinks = (after <= limit * before) | (norm(f) <= limit * norm(inner.f))
-        accepted = shrinks & jnp.isfinite(after) & jnp.isfinite(norm(f))
+        shrinks = (after <= limit * before) | (max_norm(f) <= limit * max_norm(inner.f))
+        accepted = shrinks & jnp.isfinite(after) & all_finite(f)
         rate = jnp.where(before > 0, after / before, 0.0)
         found = inner.taken > 0
         return _Inner(
@@ -208,7 +204,7 @@ def _inner(
             ),
         )
 
-    size = norm(step)
+    size = max_norm(step)
     smallest = jnp.finfo(step.dtype).eps ** 2
     start = jnp.minimum(1.0, 4.0 * state.damping)
     none, go = jnp.zeros_like(size), jnp.isfinite(size)
@@ -225,7 +221,7 @@ def _few_more(size: jax.Array, rate: jax.Array, target: jax.Array) -> jax.Array:
 def _shorter(inner: _Inner, correction: jax.Array) -> jax.Array:
     """The damping that a quadratic model of F would want, at most half the one that failed."""
     old = inner.damping
-    curvature = 2.0 * norm(correction - (1 - old) * inner.step)
-    wanted = old**2 * norm(inner.step) / curvature
+    curvature = 2.0 * max_norm(correction - (1 - old) * inner.step)
+    wanted = old**2 * max_norm(inner.step) / curvature
     wanted = jnp.where(jnp.isfinite(wanted), wanted, 0.0)
     return jnp.clip(wanted, old / 10, old / 2)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cholax._core.norms import max_norm
+
 Map = Callable[[Any], Any]
 
 LIMIT = 60
@@ -38,7 +40,7 @@ def refined(apply: Map, precondition: Map, b: jax.Array) -> jax.Array:
     def body(state: _State) -> _State:
         change = precondition(b - apply(state.x))
         x = state.x + change
-        size, norm = _norm(change), _norm(x)
+        size, norm = max_norm(change), max_norm(x)
         rho = size / state.size
         contracts = rho < 0.5
         # Not contracting near the rounding level is the end; far above it, failure.
@@ -48,10 +50,6 @@ def refined(apply: Map, precondition: Map, b: jax.Array) -> jax.Array:
         return _State(x, size, go, bad, state.made + 1)
 
     x = precondition(b)
-    first = _State(x, _norm(x), jnp.array(True), jnp.array(False), jnp.array(0))
+    first = _State(x, max_norm(x), jnp.array(True), jnp.array(False), jnp.array(0))
     last = lax.while_loop(lambda s: s.go & (s.made < LIMIT), body, first)
-    return jnp.where(last.bad & (_norm(b) > 0), jnp.nan, last.x)
-
-
-def _norm(x: jax.Array) -> jax.Array:
-    return jnp.max(jnp.abs(x), initial=0.0)
+    return jnp.where(last.bad & (max_norm(b) > 0), jnp.nan, last.x)

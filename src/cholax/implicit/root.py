@@ -1,16 +1,22 @@
 """`root`: z with F(z, *args) = 0, by sparse Newton, differentiable in the arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.status import conclude, poison
-from cholax.implicit.system import System, check_square, make_system
+from cholax.implicit.programs import solved
+from cholax.implicit.status import conclude
+from cholax.implicit.system import System, check_square, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
+from cholax.sparsediff.sparsity import pattern_of
 
 
+@tolerant
 def root(
     F: Callable[..., Any],
     z0: Any,
@@ -67,11 +73,18 @@ def root(
     """
     if method != "newton":
         raise ArgumentError(f'root: method must be "newton", got {method!r}.')
-    system = make_system(F, z0, args, "root")
-    check_square(system, "root")
-    solver = choose(system.function, system.start, system.theta, linear_solver, sparsity, "root")
-    z, status = newton_solution(system, solver, tol, max_steps)
-    return conclude(system.unravel(poison(z, status.converged)), status, "root", has_status, throw)
+    start, unravel = ravel(z0, "root")
+    pattern = None if sparsity is None else pattern_of(sparsity, "root")
+
+    def solve(F: Any, start: jax.Array, args: Sequence[Any]) -> Any:
+        system = make_system(F, start, unravel, args, "root")
+        check_square(system, "root")
+        solver = choose(system.function, start, system.theta, linear_solver, pattern, "root")
+        return newton_solution(system, solver, tol, max_steps)
+
+    key = ("root", linear_solver, pattern, tol, max_steps, layout(z0))
+    z, status = solved(solve, F, start, args, key)
+    return conclude(unravel(z), status, "root", has_status, throw)
 
 
 def newton_solution(

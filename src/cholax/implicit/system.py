@@ -1,18 +1,18 @@
 """An equation F(z, θ) = 0 as flat arrays: pytrees ravelled, closed-over values made arguments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError
 from cholax._core.jax_compat import split_closure
+from cholax.implicit.programs import split_arguments
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,22 @@ class System:
         function: `function(z, *theta)`, flat in and out.
         theta: every array whose change changes the solution: arguments and closed-over tracers.
         start: the flat first iterate.
-        unravel: a flat z as the pytree the user gave.
     """
 
     function: Callable[..., jax.Array]
     theta: list[Any]
     start: jax.Array
-    unravel: Callable[[jax.Array], Any]
 
     @property
     def n(self) -> int:
         """Number of unknowns."""
         return self.start.size
+
+
+def layout(tree: Any) -> Hashable:
+    """What decides how `ravel` flattens a pytree."""
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef, tuple((np.shape(x), jnp.result_type(x)) for x in leaves)
 
 
 def ravel(tree: Any, where: str) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
@@ -62,10 +66,16 @@ def _strong(x: jax.Array, dtype: np.dtype) -> jax.Array:
     return jax.lax.convert_element_type(x, np.dtype(dtype))
 
 
-def make_system(F: Callable[..., Any], z0: Any, args: Sequence[Any], where: str) -> System:
-    """Trace F(z, *args) once into a `System`."""
-    start, unravel = ravel(z0, where)
-    arrays, rebuild = _split_arguments(args)
+def make_system(
+    F: Callable[..., Any],
+    start: jax.Array,
+    unravel: Callable[[jax.Array], Any],
+    args: Sequence[Any],
+    where: str,
+) -> System:
+    """Trace F(z, *args) once into a `System`, z from `ravel`."""
+    arrays, rebuild, _ = split_arguments(args)
+    arrays = [jnp.asarray(x) for x in arrays]
 
     def flat(z: jax.Array, *arrays: Any) -> jax.Array:
         return _ravel_output(F(unravel(z), *rebuild(arrays)), start.dtype, where)
@@ -76,28 +86,7 @@ def make_system(F: Callable[..., Any], z0: Any, args: Sequence[Any], where: str)
     def function(z: jax.Array, *theta: Any) -> jax.Array:
         return run(theta[count:], z, *theta[:count])[0]
 
-    return System(function, [*arrays, *consts], start, unravel)
-
-
-def _split_arguments(args: Sequence[Any]) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The leaves to differentiate or trace, and how to put them back.
-
-    Concrete integers and booleans stay outside: index arrays must look static to the detection.
-    """
-    leaves, treedef = jax.tree.flatten(tuple(args))
-    moving = [
-        k
-        for k, x in enumerate(leaves)
-        if isinstance(x, Tracer) or jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-    ]
-
-    def rebuild(arrays: Sequence[Any]) -> Any:
-        merged = list(leaves)
-        for k, x in zip(moving, arrays, strict=True):
-            merged[k] = x
-        return jax.tree.unflatten(treedef, merged)
-
-    return [jnp.asarray(leaves[k]) for k in moving], rebuild
+    return System(function, [*arrays, *consts], start)
 
 
 def _ravel_output(out: Any, dtype: np.dtype, where: str) -> jax.Array:

@@ -1,24 +1,15 @@
-"""`cholesky`, which makes a `Factor`, and `checked`, which raises where it failed."""
+"""`cholesky`, which makes a `Factor`."""
 
-import functools
-from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
-import jax
-import numpy as np
 from jax.core import Tracer
 
 from cholax import primitives
-from cholax._core.errors import NotPositiveDefiniteError, StructureError
-from cholax._core.jax_compat import user_context
+from cholax._core.errors import StructureError
+from cholax._core.failures import throwing
 from cholax.analysis import Plan, analyse
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
-
-# How the message of a failed factorisation starts, in Python and in the kernel.
-_FAILURE = "cholesky:"
-# Inside `checked`: every factorisation throws. Part of jit's cache keys.
-_throwing = user_context(False)
 
 
 def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> Factor:
@@ -65,11 +56,11 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
             "Build it with symmetric=True, or call A.symmetrize()."
         )
     plan = plan_for(A, ordering)
-    throw = throw or _throwing.value
+    throw = throw or throwing.value
     traced = isinstance(A.values, Tracer)
     panels, status = primitives.cholesky(plan, A.values, throw=throw and traced)
     factor = Factor(A, plan, panels, status)
-    return checked(factor) if throw and not traced else factor
+    return factor.check() if throw and not traced else factor
 
 
 def plan_for(A: SparseMatrix, ordering: Any) -> Plan:
@@ -82,63 +73,3 @@ def plan_for(A: SparseMatrix, ordering: Any) -> Plan:
             f"({ordering.pattern!r}) than the matrix has ({A.pattern!r}). Call cx.analyse again."
         )
     return ordering
-
-
-@overload
-def checked(checkable: Factor) -> Factor: ...
-@overload
-def checked(checkable: Callable[..., Any]) -> Callable[..., Any]: ...
-def checked(checkable: Any) -> Any:
-    """Raise `NotPositiveDefiniteError`, naming the pivot, where a factorisation fails.
-
-    Args:
-        checkable: a concrete `Factor`, which is returned when it is sound; or a function, of which
-            a version is returned that raises when any factorisation in it fails, also in the
-            programs it compiles. For use outside `jit`; inside, use `cx.cholesky(A, throw=True)`.
-
-    Example:
-        >>> import cholax as cx
-        >>> bool(cx.checked(cx.cholesky(cx.eye(2))).ok)
-        True
-        >>> cx.checked(cx.log_det)(cx.eye(2) * -1.0)
-        Traceback (most recent call last):
-        ...
-        cholax._core.errors.NotPositiveDefiniteError: cholesky: the matrix must be positive ...
-    """
-    if isinstance(checkable, Factor):
-        return _check_factor(checkable)
-    if not callable(checkable):
-        raise StructureError(
-            f"checked: need a Factor or a function, got {type(checkable).__name__}. "
-            "Pass the result of cx.cholesky."
-        )
-
-    @functools.wraps(checkable)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            with _throwing(True):
-                return jax.block_until_ready(checkable(*args, **kwargs))
-        except jax.errors.JaxRuntimeError as error:
-            message = str(error)
-            if _FAILURE not in message:
-                raise
-            raise NotPositiveDefiniteError(message[message.index(_FAILURE) :]) from None
-
-    return run
-
-
-def _check_factor(factor: Factor) -> Factor:
-    if isinstance(factor.status, Tracer):
-        raise StructureError(
-            "checked: the factor is traced, so its status is not known yet. Inside jit use "
-            "cx.cholesky(A, throw=True), or return factor.ok and look at it outside."
-        )
-    status = np.asarray(factor.status)
-    if np.any(status != 0):
-        member = "" if status.ndim == 0 else f" (batch member {int(np.flatnonzero(status)[0])})"
-        pivot = int(status.ravel()[np.flatnonzero(status)[0]]) - 1
-        raise NotPositiveDefiniteError(
-            f"{_FAILURE} the matrix must be positive definite, but the pivot of row {pivot} is not "
-            f"a finite positive number{member}. Check the values (NaN, sign, rank)."
-        )
-    return factor

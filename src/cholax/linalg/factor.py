@@ -8,7 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.errors import ShapeError
+from cholax._core.errors import CholaxError, ShapeError
+from cholax._core.failures import Factorization, pivot_failure
 from cholax.analysis import Plan
 from cholax.linalg import operands
 from cholax.linalg.factor_maps import inverse_diagonal_map, inverse_map, lower_map
@@ -18,7 +19,7 @@ from cholax.patterns import Pattern
 
 @final
 @jax.tree_util.register_pytree_node_class
-class Factor:
+class Factor(Factorization):
     """Sparse Cholesky factorisation L Lᵀ = P A Pᵀ of a symmetric positive definite matrix.
 
     Made by `cholesky`. Every method reuses the one numeric factorisation, under `jit` and in
@@ -55,6 +56,9 @@ class Factor:
             f"Factor(n={self.plan.n}, nnz(L)={self.plan.nnz_factor}, "
             f"dtype={getattr(self._panels, 'dtype', None)})"
         )
+
+    def _error(self, status: int, member: str) -> CholaxError:
+        return pivot_failure(status, member)
 
     @property
     def n(self) -> int:

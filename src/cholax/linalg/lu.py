@@ -3,12 +3,12 @@
 from typing import Any, final
 
 import jax
-import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.errors import ShapeError, StructureError
+from cholax._core.errors import CholaxError, ShapeError, StructureError
+from cholax._core.failures import Factorization, lu_failure, throwing
 from cholax.analysis import LUPlan, analyse_lu
 from cholax.linalg import operands
 from cholax.linalg.matrix import SparseMatrix
@@ -37,7 +37,8 @@ def lu(
             when left out. Raise it for a matrix that fails with "more entries than the plan has
             room for" under `throw=True`.
         throw: raise when the matrix is singular, instead of giving NaN results: a
-            `SingularMatrixError` eagerly, JAX's run-time error inside `jit`.
+            `SingularMatrixError`, or a `FactorSizeError` where the capacity was too small, eagerly;
+            JAX's run-time error inside `jit`.
 
     Returns:
         An `LU`.
@@ -67,6 +68,7 @@ def lu(
         )
     plan = lu_plan_for(A, ordering, capacity)
     A = A.as_general()
+    throw = throw or throwing.value
     traced = isinstance(A.values, Tracer)
     factor, index, determinant, status = primitives.lu_factor(
         plan, A.values, throw=throw and traced
@@ -91,7 +93,7 @@ def lu_plan_for(A: SparseMatrix, ordering: Any, capacity: float | None = None) -
 
 @final
 @jax.tree_util.register_pytree_node_class
-class LU:
+class LU(Factorization):
     """Sparse LU factorisation of a general square matrix, made by `lu`.
 
     Every method reuses the one numeric factorisation, under `jit` and in derivatives of any order:
@@ -102,7 +104,7 @@ class LU:
         A: the matrix factored, in general storage.
         plan: what was decided before the values were known (`plan.predicted`, `plan.capacity`).
         status: 0 where the factorisation is sound; 1 singular up to rounding, 2 values that are not
-            finite, 3 more fill than the capacity, 4 unstable.
+            finite, 3 more fill than the capacity, 4 unstable; `reason()` says it in words.
 
     Example:
         >>> import cholax as cx, jax.numpy as jnp
@@ -132,6 +134,9 @@ class LU:
 
     def __repr__(self) -> str:
         return f"LU(n={self.plan.n}, dtype={getattr(self.A.values, 'dtype', None)})"
+
+    def _error(self, status: int, member: str) -> CholaxError:
+        return lu_failure(status, member)
 
     @property
     def n(self) -> int:
@@ -203,21 +208,6 @@ class LU:
         factor, index, determinant = self._caches
         log = primitives.lu_log_determinant(self.plan, self.A.values, factor, index, determinant)
         return jax.lax.stop_gradient(determinant)[0], log
-
-    def check(self) -> "LU":
-        """Return this factorisation if it is sound, else raise; for concrete values.
-
-        Raises:
-            SingularMatrixError: the factorisation failed.
-
-        Example:
-            >>> import cholax as cx
-            >>> from cholax.linalg.lu import lu
-            >>> bool(lu(cx.eye(2)).check().ok)
-            True
-        """
-        primitives.check_lu_status(np.asarray(self.status))
-        return self
 
     def _refuse_batch(self, where: str) -> None:
         if getattr(self.A.values, "ndim", 1) != 1:

@@ -1,8 +1,10 @@
 """Short cuts: one call from a matrix to a solve, a log-determinant or entries of its inverse.
 
-Inside one `jit` XLA merges the factorisations of short cuts on the same matrix.
+Inside one `jit` XLA merges the factorisations of short cuts on the same matrix. With `throw=True`
+each raises what `checked` raises, instead of giving NaN.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,7 @@ from jax.typing import ArrayLike
 from cholax._core.errors import StructureError
 from cholax.analysis import LUPlan, Plan
 from cholax.linalg import operands
+from cholax.linalg.checked import checked
 from cholax.linalg.cholesky import cholesky, plan_for
 from cholax.linalg.factor_maps import FILLED, inverse_map
 from cholax.linalg.lu import lu, lu_plan_for
@@ -44,6 +47,10 @@ def _inverse_diagonal(A: SparseMatrix, plan: Plan) -> jax.Array:
     return cholesky(A, ordering=plan).inverse_diagonal()
 
 
+def _run(program: Callable[..., Any], throw: bool) -> Callable[..., Any]:
+    return checked(program) if throw else program
+
+
 def _symmetric(A: Any, where: str) -> None:
     if not isinstance(A, SparseMatrix) or not A.symmetric:
         got = repr(A) if isinstance(A, SparseMatrix) else type(A).__name__
@@ -53,11 +60,14 @@ def _symmetric(A: Any, where: str) -> None:
         )
 
 
-def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array:
+def solve(
+    A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto", throw: bool = False
+) -> jax.Array:
     """Solve A x = b, by A's structure: `cholesky(A).solve(b)` or `lu(A).solve(b)`.
 
     A symmetric matrix is taken to be positive definite, a general one need only be regular; x is
-    NaN where that does not hold. For a symmetric indefinite matrix use `lu(A)`.
+    NaN where that does not hold, or an exception with `throw=True`. For a symmetric indefinite
+    matrix use `lu(A)`.
 
     Raises:
         StructureError: A is not square.
@@ -73,13 +83,16 @@ def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array
     operands.refuse_foreign(b, "solve")
     if isinstance(A, SparseMatrix) and not A.symmetric:
         plan = lu_plan_for(A, ordering)
-        return _solve_general(A, operands.same_dtype(b, A.dtype, "solve"), plan)
+        return _run(_solve_general, throw)(A, operands.same_dtype(b, A.dtype, "solve"), plan)
     _symmetric(A, "solve")
-    return _solve(A, operands.same_dtype(b, A.dtype, "solve"), plan_for(A, ordering))
+    b = operands.same_dtype(b, A.dtype, "solve")
+    return _run(_solve, throw)(A, b, plan_for(A, ordering))
 
 
-def log_det(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
+def log_det(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> jax.Array:
     """log|A| for symmetric positive definite A: `cholesky(A).log_det()`; NaN where A is not.
+
+    With `throw=True` an exception instead, JAX's run-time error inside `jit`.
 
     Example:
         >>> import cholax as cx, jax.numpy as jnp
@@ -87,11 +100,15 @@ def log_det(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
         2.07944
     """
     _symmetric(A, "log_det")
-    return _log_det(A, plan_for(A, ordering))
+    return _run(_log_det, throw)(A, plan_for(A, ordering))
 
 
 def selected_inverse(
-    A: SparseMatrix, pattern: Pattern | str | None = None, *, ordering: Any = "auto"
+    A: SparseMatrix,
+    pattern: Pattern | str | None = None,
+    *,
+    ordering: Any = "auto",
+    throw: bool = False,
 ) -> SparseMatrix:
     """Entries of A⁻¹ on a pattern: `cholesky(A).selected_inverse(pattern)`.
 
@@ -104,10 +121,10 @@ def selected_inverse(
     _symmetric(A, "selected_inverse")
     if pattern is not None and not isinstance(pattern, Pattern) and pattern != FILLED:
         inverse_map(plan_for(A, ordering), pattern)
-    return _selected_inverse(A, plan_for(A, ordering), pattern)
+    return _run(_selected_inverse, throw)(A, plan_for(A, ordering), pattern)
 
 
-def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
+def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> jax.Array:
     """diag(A⁻¹): `cholesky(A).inverse_diagonal()`.
 
     Example:
@@ -116,4 +133,4 @@ def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:
         [0.25, 0.25]
     """
     _symmetric(A, "inverse_diagonal")
-    return _inverse_diagonal(A, plan_for(A, ordering))
+    return _run(_inverse_diagonal, throw)(A, plan_for(A, ordering))

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import check_same_dtype, check_values
 from cholax._core.errors import ArgumentError, ShapeError, StructureError
+from cholax._core.norms import max_norm
 from cholax.linalg import SparseMatrix
 
 Array = jax.Array
@@ -106,7 +107,7 @@ def _of_matrix(A: SparseMatrix, b: Array) -> tuple[Callable[[Array], Array], Arr
     shifted = jax.lax.stop_gradient(A.add_diagonal(-mean).as_general())
     columns = np.asarray(shifted.pattern.columns)
     sums = jnp.zeros(n, A.dtype).at[columns].add(jnp.abs(shifted.values))
-    return lambda y: A @ y - mean * y, mean, jnp.max(sums, initial=0)
+    return lambda y: A @ y - mean * y, mean, max_norm(sums)
 
 
 def _most_steps(steps: Array, max_steps: int | None, where: str) -> int:

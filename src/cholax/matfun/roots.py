@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.linear_map import linear_map
+from cholax._core.norms import max_norm, one_norm
 from cholax.matfun.function import MatrixFunction
 from cholax.matfun.triangular import schur, sqrt_upper, sylvester_upper
 
@@ -24,7 +25,7 @@ def _bad_eigenvalues(T: Array, allow_zero: bool) -> Array:
     """Whether a diagonal entry lies on the negative real axis, up to rounding."""
     t = jnp.diagonal(T)
     eps = jnp.finfo(t.dtype).eps
-    near = jnp.abs(t.imag) <= 10 * eps * t.shape[0] * jnp.max(jnp.abs(t), initial=0)
+    near = jnp.abs(t.imag) <= 10 * eps * t.shape[0] * max_norm(t)
     below = t.real < 0 if allow_zero else t.real <= 0
     return jnp.any(near & below & ~((t == 0) & allow_zero))
 
@@ -83,7 +84,7 @@ def _logm(A: Array) -> Array:
 
     def far(state: tuple[Array, Array]) -> Array:
         root, count = state
-        off = jnp.max(jnp.sum(jnp.abs(root - identity), axis=0))
+        off = one_norm(root - identity)
         return (off > _RADIUS) & (count < _MOST_ROOTS)
 
     def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError
+from cholax._core.norms import largest, max_norm, smallest
 from cholax.numdiff.estimate import Estimate, Ladder, extrapolate, kink, noise, select
 from cholax.numdiff.rules import Rule, closeness, nearness
 
@@ -108,12 +109,12 @@ def prepare(at: Frame, seed: jax.Array, rule: Rule) -> Steps:
     used = seed != 0
     near = nearness(rule.eps) if rule.adaptive else float(rule.steps[0])
     room = jnp.where(used, jnp.minimum(below, above) / at.scale, jnp.inf)
-    sided = always | (jnp.min(room, initial=jnp.inf) < near)
+    sided = always | (smallest(room, initial=jnp.inf) < near)
     away = jnp.where(above >= below, 1, -1).astype(d.dtype)
     d = jnp.where(sided & used, away * jnp.abs(d), d)
     roomy = jnp.where(used, jnp.maximum(below, above) / at.scale, jnp.inf)
     reach = float(rule.steps[0]) * rule.points
-    shrink = jnp.minimum(1, jnp.min(roomy, initial=jnp.inf) / reach)
+    shrink = jnp.minimum(1, smallest(roomy, initial=jnp.inf) / reach)
     fixed_and_sided = sided & (not rule.adaptive)
     return Steps(d, sided, jnp.where(fixed_and_sided, shrink, 1).astype(d.dtype))
 
@@ -149,7 +150,7 @@ def places_along(at: Frame, seed: jax.Array, rule: Rule) -> Places:
             inside &= jnp.all((sign * (points - bound) >= 0) | (steps.d == 0), axis=-1)
     used = steps.d != 0
     away = jnp.where(used, jnp.abs(at.x) / jnp.where(used, jnp.abs(steps.d), 1), 0)
-    away = jnp.max(away, initial=0)
+    away = max_norm(away)
     return Places(t, jnp.where(inside[..., None], points, at.x), inside, steps, away)
 
 
@@ -188,9 +189,9 @@ def _assemble(
         one_sided = (4 * (first - origin) - (last - origin)) / (2 * t[:, None])
         base = jnp.where(sided, one_sided, odd / (2 * t[:, None]))
     changes = jnp.abs(samples - origin)
-    magnitude = jnp.maximum(jnp.abs(origin), jnp.max(jnp.abs(samples), axis=1))
+    magnitude = jnp.maximum(jnp.abs(origin), max_norm(samples, 1))
     residue = jnp.where(sided, unexplained(even, rule.ratio**2), unexplained(odd, rule.ratio))
-    return Ladder(origin, jnp.max(changes, axis=1), magnitude, base, odd, even, residue, valid)
+    return Ladder(origin, largest(changes, 1), magnitude, base, odd, even, residue, valid)
 
 
 def unexplained(part: jax.Array, growth: jax.Array | float) -> jax.Array:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from cholax._core.norms import largest, smallest
+
 # Noise is estimated from few samples: bars may be short by this factor before they count as
 # disagreeing. With 1 every tenth of 400 random functions had no trusted step at all.
 _SLACK = 2.0
@@ -69,7 +71,7 @@ def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.
 
     The smallest steps show the noise itself, in differences that should vanish.
     """
-    slope = jnp.max(jnp.where(ladder.valid, ladder.spread / h[:, None], 0), axis=0)
+    slope = largest(jnp.where(ladder.valid, ladder.spread / h[:, None], 0), 0)
     rounding = eps * (ladder.magnitude + argument * slope)
     # The last step has no residue; invalid steps are large ones and hardly among the last nine.
     seen = jnp.where(ladder.valid, ladder.residue, jnp.inf)[-9:-1]
@@ -82,7 +84,7 @@ def _third_smallest(rows: jax.Array) -> jax.Array:
     index = jnp.arange(rows.shape[0])[:, None]
     for _ in range(min(2, rows.shape[0] - 1)):
         rows = jnp.where(index == jnp.argmin(rows, axis=0), jnp.inf, rows)
-    return jnp.min(rows, axis=0)
+    return smallest(rows, 0)
 
 
 def _quantum(ladder: Ladder) -> jax.Array:
@@ -125,7 +127,7 @@ def kink(ladder: Ladder, h: jax.Array, eta: jax.Array) -> jax.Array:
     hidden = jnp.concatenate([hidden, jnp.ones_like(hidden[:1])]) & seen
     below = jnp.concatenate([~seen[1:], jnp.ones_like(seen[:1])])
     here = steady & (hidden & below)[2:]
-    return jnp.max(jnp.where(here, jump[2:] / 2, 0), axis=0, initial=0)
+    return largest(jnp.where(here, jump[2:] / 2, 0), 0, initial=0)
 
 
 def trusted(value: jax.Array, bar: jax.Array, valid: jax.Array) -> jax.Array:
@@ -198,5 +200,5 @@ def select(
     value = jnp.take_along_axis(values[:-1].reshape(errors.shape), best, axis=0)[0]
     known = jnp.isfinite(error) & jnp.isfinite(ladder.origin)
     beyond = jnp.maximum(ladder.spread - 2 * eta, 0) / h[:, None]
-    variation = jnp.max(jnp.where(ladder.valid, beyond, 0), axis=0)
+    variation = largest(jnp.where(ladder.valid, beyond, 0), 0)
     return Estimate(jnp.where(known, value, jnp.nan), jnp.where(known, error, jnp.inf), variation)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from cholax._core.norms import largest, max_norm
 from cholax.linalg import SparseMatrix
 from cholax.numdiff.derivatives import packed, require_scalar
 from cholax.numdiff.directional import Frame, Steps, fixed, prepare, unexplained
@@ -197,7 +198,7 @@ def _adaptive(
 ) -> Estimate:
     d = places.steps.d
     away = jnp.where(d != 0, jnp.abs(at.x) / jnp.where(d != 0, jnp.abs(d), 1), 0)
-    eta = noise(samples, places.t, chosen.eps, jnp.max(away, initial=0))
+    eta = noise(samples, places.t, chosen.eps, max_norm(away))
     return select(
         samples,
         places.t,
@@ -218,11 +219,11 @@ def _assemble(results: jax.Array, places: _Places) -> Ladder:
     ratio = 4.0 if t.shape[0] < 2 else t[0] / t[1]
     return Ladder(
         origin=origin,
-        spread=jnp.max(jnp.abs(f - origin), axis=(1, 2))[:, None],
-        magnitude=jnp.maximum(jnp.abs(origin), jnp.max(jnp.abs(f), axis=(1, 2))[:, None]),
+        spread=max_norm(f - origin, (1, 2))[:, None],
+        magnitude=jnp.maximum(jnp.abs(origin), max_norm(f, (1, 2))[:, None]),
         base=second / t[:, None] ** 2,
         odd=near - far,
         even=near + far - 2 * origin,
-        residue=unexplained(second, ratio**2) / jnp.max(weights) / 2,
+        residue=unexplained(second, ratio**2) / largest(weights) / 2,
         valid=valid,
     )

@@ -36,7 +36,7 @@ from cholax.primitives.cholesky import cholesky
 from cholax.primitives.cholesky_tangent import cholesky_cotangent, cholesky_tangent
 from cholax.primitives.entries import contract, gather, scatter
 from cholax.primitives.log_determinant import log_determinant
-from cholax.primitives.lu import check_lu_status, lu_factor, lu_log_determinant, lu_solve
+from cholax.primitives.lu import lu_factor, lu_log_determinant, lu_solve
 from cholax.primitives.matvec import matvec, outer_on_pattern
 from cholax.primitives.selected_inverse import selected_inverse
 from cholax.primitives.solve import solve
@@ -57,7 +57,6 @@ __all__ = [
     "Operand",
     "Ref",
     "Triples",
-    "check_lu_status",
     "cholesky",
     "cholesky_cotangent",
     "cholesky_tangent",

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cholax import _native
-from cholax._core.errors import ShapeError, UnsupportedError
+from cholax._core.errors import CholaxError, ShapeError, UnsupportedError
 from cholax._core.jax_compat import Primitive, ad, batching, mlir, unify_varying_axes, user_context
 from cholax.primitives._structures import Ref, as_ref, flat_attribute, structure_attributes
 
@@ -385,6 +385,11 @@ def _run_host(d: Definition, static: Any, shapes: Any, params: Any, *args: Any) 
     for member in np.ndindex(batches[0]):
         _native.count_host_call(d.name)
         mine = (x[member] if x.ndim > op.rank else x for op, x in operands)
-        for out, result in zip(results, d.host(static, *mine, **params), strict=True):
+        try:
+            found = d.host(static, *mine, **params)
+        except CholaxError as error:
+            place = member[0] if len(member) == 1 else member
+            raise type(error)(f"{error} It is batch member {place}.") from None
+        for out, result in zip(results, found, strict=True):
             out[member] = result
     return results

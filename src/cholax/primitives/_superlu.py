@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu, spsolve_triangular
 
-from cholax._core.errors import SingularMatrixError
+from cholax._core.failures import LUStatus, lu_failure
 from cholax.analysis import LUPlan
 
 try:
@@ -26,13 +26,8 @@ try:
 except ImportError:  # pragma: no cover
     _gstrs = None
 
-SINGULAR, NOT_FINITE, OVERFLOW, UNSTABLE = 1, 2, 3, 4
-REASONS = {
-    SINGULAR: "a pivot is zero up to rounding: the matrix is singular",
-    NOT_FINITE: "the matrix holds values that are not finite",
-    OVERFLOW: "L and U need more entries than the plan has room for: raise `capacity`",
-    UNSTABLE: "elimination lost all accuracy with every choice of pivots tried",
-}
+SINGULAR, NOT_FINITE = LUStatus.SINGULAR, LUStatus.NOT_FINITE
+OVERFLOW, UNSTABLE = LUStatus.OUT_OF_ROOM, LUStatus.UNSTABLE
 # A pivot within this many roundings of the terms it is the sum of carries no information.
 _LOST = 8.0
 # Pivots this small relative to their column of U are looked at more closely.
@@ -63,7 +58,7 @@ def factor(
     if status == 0:
         return *_pack(plan, values.dtype, found, *scales), np.zeros((), np.int32)
     if throw:
-        raise SingularMatrixError(f"lu: {REASONS[status]}.")
+        raise lu_failure(status)
     nan = np.full(plan.capacity, np.nan, values.dtype)
     unknown = np.full(2, np.nan, values.dtype)
     return nan, np.zeros(index_size(plan), np.int32), unknown, np.asarray(status, np.int32)

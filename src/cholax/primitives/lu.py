@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cholax._core.errors import SingularMatrixError, UnsupportedError
+from cholax._core.errors import UnsupportedError
 from cholax.analysis import LUPlan
 from cholax.primitives import _superlu
 from cholax.primitives._define import Definition, Kind, Operand, define
@@ -122,15 +122,6 @@ def inverse_transposed(ref: Any, values: Any, factor: Any, index: Any) -> Any:
 
     total, _ = jax.lax.scan(step, jnp.zeros_like(values), np.arange(0, n, BLOCK))
     return total
-
-
-def check_lu_status(status: np.ndarray) -> None:
-    """Raise `SingularMatrixError` unless every status is 0."""
-    failed = np.flatnonzero(status)
-    if failed.size:
-        member = "" if status.ndim == 0 else f" (batch member {int(failed[0])})"
-        reason = _superlu.REASONS[int(status.ravel()[failed[0]])]
-        raise SingularMatrixError(f"lu: {reason}{member}.")
 
 
 # --- the primitives -------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def bind(
     rest = ([None if k in numbers else arg for k, arg in enumerate(args)], kwargs)
     others, rest_tree = jax.tree.flatten(rest)
     is_data = [_is_data(leaf) for leaf in others]
-    static = tuple(_static(leaf) for leaf, data in zip(others, is_data, strict=True) if not data)
+    static = tuple(StaticLeaf(leaf) for leaf, data in zip(others, is_data, strict=True) if not data)
     data = tuple(leaf for leaf, data in zip(others, is_data, strict=True) if data)
 
     def function(x: Any, data: Sequence[Any]) -> tuple[Any, Any]:
@@ -195,11 +195,7 @@ def _is_known(leaf: Any) -> bool:
     return np.dtype(leaf.dtype).kind in "iub" if isinstance(leaf.dtype, np.dtype) else False
 
 
-def _static(leaf: Any) -> Any:
-    return _Static(leaf)
-
-
-class _Static(Same):
+class StaticLeaf(Same):
     """A static argument: equal by value where it can be hashed, by identity otherwise."""
 
     __slots__ = ()
@@ -211,7 +207,7 @@ class _Static(Same):
             return id(self.item)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Static) or type(other.item) is not type(self.item):
+        if not isinstance(other, StaticLeaf) or type(other.item) is not type(self.item):
             return False
         if other.item is self.item:
             return True

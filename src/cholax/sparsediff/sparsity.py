@@ -31,7 +31,7 @@ def as_pattern(sparsity: Any, shape: tuple[int, int], *, symmetric: bool, where:
         UnsupportedError: another type.
         StructureError: a traced mask.
     """
-    pattern = _pattern_of(sparsity, where)
+    pattern = pattern_of(sparsity, where)
     if pattern.shape != shape:
         raise ShapeError(
             f"{where}: sparsity must have the shape of the derivative, "
@@ -43,7 +43,8 @@ def as_pattern(sparsity: Any, shape: tuple[int, int], *, symmetric: bool, where:
     return algebra.expand(pattern)[0]
 
 
-def _pattern_of(sparsity: Any, where: str) -> Pattern:
+def pattern_of(sparsity: Any, where: str) -> Pattern:
+    """The pattern of anything `as_pattern` takes, as it is."""
     if isinstance(sparsity, Pattern):
         return sparsity
     if isinstance(sparsity, SparseMatrix):

@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ArgumentError, CholaxError
+from cholax._core.norms import max_norm
 from cholax.numdiff.directional import along, frame
 from cholax.numdiff.rules import rule
 
@@ -313,7 +314,7 @@ def _difference(f: Callable[..., Any], leaf: _Leaf, scale: Any, bounds: Any) -> 
     )
     # Differences are taken in units of the scale, so the direction must be too.
     seed = jnp.ravel(leaf.direction) / at.scale
-    unit = jnp.max(jnp.abs(seed))
+    unit = max_norm(seed)
     estimate, d = along(evaluate, at, seed / unit, rule("adaptive", eps, None))
     # Near a bound a component may be moved the other way; then there is no difference along v.
     same = jnp.all(jnp.sign(d) == jnp.sign(jnp.ravel(leaf.direction)))

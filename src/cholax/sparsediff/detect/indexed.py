@@ -17,7 +17,6 @@ from cholax.sparsediff.detect.boxes import (
 from cholax.sparsediff.detect.elementwise import out_shape
 from cholax.sparsediff.detect.interpreter import (
     Interpreter,
-    everything,
     fact_rules,
     folds,
     tangent_rules,
@@ -48,18 +47,19 @@ def _scatter_boxes(params: Any, shape: Sequence[int], upd: Sequence[int], bounds
     return window_boxes(shape, upd, bounds, numbers, drops=drops)
 
 
-def _gather(_: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
+def _gather(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
     operand, indices = values
     if not isinstance(operand, Rows) or isinstance(indices, Rows):
-        return everything(eqn, values)  # an index made of the tangent: no derivative rule does that
+        # An index made of the tangent: no derivative rule does that.
+        return interpreter.unknown(eqn, eqn.primitive.name, values)
     bounds = integer_bounds(indices)
     return [read(operand, _gather_boxes(eqn.params, operand.shape, out_shape(eqn), bounds))]
 
 
-def _scatter(_: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
+def _scatter(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
     operand, indices, updates = values
     if isinstance(indices, Rows):
-        return everything(eqn, values)
+        return interpreter.unknown(eqn, eqn.primitive.name, values)
     shape = out_shape(eqn)
     boxes = _scatter_boxes(eqn.params, shape, updates.shape, integer_bounds(indices))
     parts = [Rows(shape)]
@@ -88,10 +88,10 @@ def _kept(eqn: Any, operand: Rows, updates: Value, boxes: Boxes) -> Rows:
     return operand.drop(written[:-1].reshape(operand.shape))
 
 
-def _dynamic_slice(_: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
+def _dynamic_slice(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
     operand, *starts = values
     if not isinstance(operand, Rows) or any(isinstance(s, Rows) for s in starts):
-        return everything(eqn, values)
+        return interpreter.unknown(eqn, eqn.primitive.name, values)
     window = eqn.params["slice_sizes"]
     corner = _corner(operand.shape, window, starts)
     if corner is not None:
@@ -100,10 +100,12 @@ def _dynamic_slice(_: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Va
     return [read(operand, slice_boxes(operand.shape, window, bounds))]
 
 
-def _dynamic_update_slice(_: Interpreter, eqn: Any, values: Sequence[Value]) -> list[Value]:
+def _dynamic_update_slice(
+    interpreter: Interpreter, eqn: Any, values: Sequence[Value]
+) -> list[Value]:
     operand, update, *starts = values
     if any(isinstance(s, Rows) for s in starts):
-        return everything(eqn, values)
+        return interpreter.unknown(eqn, eqn.primitive.name, values)
     shape = out_shape(eqn)
     corner = _corner(shape, update.shape, starts)
     if corner is not None:

@@ -2,7 +2,8 @@
 
 Entry maps, products and permutations are exact. Solves spread over what the matrix connects. The
 derivatives of the factorisation itself (C, Ct, S, T) couple the entries of one connected component,
-as second derivatives of log|A| do.
+as second derivatives of log|A| do. What has no entry in `DEPENDENCE` would be taken to be dense,
+with a warning; a test of the registry sees to it that every primitive has one.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,15 +13,25 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from cholax.analysis import LUPlan
 from cholax.patterns import algebra
 from cholax.primitives import EntryMap, Triples, registry
+from cholax.primitives._define import Kind
 from cholax.primitives._specification import coordinates
 from cholax.primitives._structures import Csc, Plan
-from cholax.sparsediff.detect.interpreter import Interpreter, everything, tangent_rules
+from cholax.sparsediff.detect.interpreter import (
+    Interpreter,
+    implementation,
+    tangent_rules,
+    unknown_results,
+)
 from cholax.sparsediff.detect.reach import closure, spread
 from cholax.sparsediff.detect.rows import Rows, apply_pairs, union
 from cholax.sparsediff.detect.structural import combine
 from cholax.sparsediff.detect.values import Value
+
+# Operands that are linear, or whose value means nothing.
+LINEAR = {Kind.LINEAR, Kind.ORDER}
 
 # Positions of results and of the operand that they depend on, and what groups entries instead.
 Pairs = tuple[np.ndarray, np.ndarray]
@@ -119,6 +130,8 @@ def _by_closure(definition: Any, static: Any, params: Any) -> Callable[[Rows, An
     """Solves: a row of the solution depends on what it reaches."""
 
     def run(rows: Rows, _op: Any, _core: tuple[int, ...]) -> Rows:
+        if definition.name == "lu_solve":
+            return _through_matched(static, rows, params["transpose"])
         if definition.name == "solve":
             full, _ = algebra.expand(static.pattern)
             return spread(rows, closure(static.n, full.rows, full.columns))
@@ -128,6 +141,20 @@ def _by_closure(definition: Any, static: Any, params: Any) -> Callable[[Rows, An
         return spread(rows, closure(static.n, below, columns))
 
     return run
+
+
+def _through_matched(plan: LUPlan, rows: Rows, transpose: bool) -> Rows:
+    """Solves with B = A[rows, columns], each of whose diagonal entries is stored where possible.
+
+    The closure of B is then no more than the pattern that B⁻¹ has for some values, which that of A
+    with its rows in another order need not be.
+    """
+    columns = np.repeat(np.arange(plan.n), np.diff(plan.indptr))
+    edges, given, found = (plan.indices, columns), plan.rows, plan.columns
+    if transpose:
+        edges, given, found = edges[::-1], found, given
+    along = rows.map(lambda index: index[given])
+    return spread(along, closure(plan.n, *edges)).map(lambda index: index[np.argsort(found)])
 
 
 def _by_component(_definition: Any, static: Any, _params: Any) -> Callable[[Rows, Any, Any], Rows]:
@@ -145,30 +172,37 @@ def _by_component(_definition: Any, static: Any, _params: Any) -> Callable[[Rows
     return run
 
 
-_FAMILIES = dict.fromkeys(PAIRS, _by_pairs)
-_FAMILIES |= dict.fromkeys(("solve", "triangular_solve"), _by_closure)
-_FAMILIES |= dict.fromkeys(
-    (
-        "cholesky_tangent",
-        "cholesky_cotangent",
-        "symmetric_product",
-        "symmetric_product_transpose",
-    ),
-    _by_component,
-)
+Family = Callable[[Any, Any, Any], Callable[[Rows, Any, Any], Rows]]
+
+# How the result of each primitive depends on the operands it is linear in. None where there are no
+# such operands: its derivative is made of other primitives, and no tangent reaches it.
+DEPENDENCE: dict[str, Family | None] = {
+    **dict.fromkeys(PAIRS, _by_pairs),
+    **dict.fromkeys(("solve", "triangular_solve", "lu_solve"), _by_closure),
+    "cholesky_tangent": _by_component,
+    "cholesky_cotangent": _by_component,
+    "symmetric_product": _by_component,
+    "symmetric_product_transpose": _by_component,
+    **dict.fromkeys(("cholesky", "log_determinant", "selected_inverse", "lu_log_determinant")),
+}
 
 
 def _rule(definition: Any) -> Any:
-    family = _FAMILIES.get(definition.name)
-    names = [op.name for op in definition.operands]
+    family = DEPENDENCE.get(definition.name)
+    ops = definition.operands
 
-    def rule(_interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
+    def rule(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
         params = dict(eqn.params)
         static, _ = params.pop("static"), params.pop("backend")
-        leading = len(values) - len(names)
-        if family is None or leading or len(eqn.outvars) != 1:
-            # Index arrays that are traced, or a tangent where AD puts none: dense.
-            return everything(eqn, values)
+        leading = len(values) - len(ops)
+        moved = {
+            op.kind for op, v in zip(ops, values[leading:], strict=True) if isinstance(v, Rows)
+        }
+        if moved <= {Kind.ORDER} and not leading:
+            return unknown_results(eqn)
+        if family is None or leading or len(eqn.outvars) != 1 or moved - LINEAR:
+            # Index arrays that are traced, or a tangent where AD puts none.
+            return interpreter.unknown(eqn, eqn.primitive.name, values)
         shape = tuple(eqn.outvars[0].aval.shape)
         ((core, _),) = definition.results(
             static, *map(_core, definition.operands, values), **params
@@ -204,5 +238,14 @@ def _batched(
     return stacked.map(lambda index: index.reshape(shape))
 
 
+def _linear_map(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """What the function does that the map is given by."""
+    jaxpr = implementation(eqn)
+    if jaxpr is None:
+        return interpreter.unknown(eqn, eqn.primitive.name, values)
+    return interpreter.run_closed(jaxpr, values)
+
+
+tangent_rules["cholax_linear_map"] = _linear_map
 for _name, _definition in registry.items():
     tangent_rules[f"cholax_{_name}"] = _rule(_definition)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cholax.sparsediff.detect.interpreter import Interpreter, everything, tangent_rules, words
+from cholax.sparsediff.detect.interpreter import Interpreter, tangent_rules
 from cholax.sparsediff.detect.reach import closure, spread
 from cholax.sparsediff.detect.rows import Rows, entries, split_keys
 from cholax.sparsediff.detect.structural import combine
@@ -115,16 +115,6 @@ def _tridiagonal_solve(
     return [_spread_along(b, -2 if len(b.shape) > len(diagonal.shape) else -1, links)]
 
 
-def _factorisation(_: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """Linear in the tangent only through rules AD has already applied: dense, without a warning."""
-    return everything(eqn, values)
-
-
 tangent_rules["custom_linear_solve"] = _custom_linear_solve
 tangent_rules["triangular_solve"] = _triangular_solve
 tangent_rules["tridiagonal_solve"] = _tridiagonal_solve
-for _name in words("""
-cholesky cholesky_update eig eigh geqp3 geqrf hessenberg householder_product lu ormqr qr schur svd
-symmetric_product tridiagonal
-"""):
-    tangent_rules[_name] = _factorisation

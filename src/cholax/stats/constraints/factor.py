@@ -8,10 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.errors import StructureError
+from cholax._core.errors import CholaxError, StructureError
+from cholax._core.failures import (
+    ConstrainedStatus,
+    Factorization,
+    constrained_failure,
+    throwing,
+    tolerant,
+)
 from cholax.analysis import Plan
 from cholax.linalg import operands
 from cholax.linalg.cholesky import cholesky, plan_for
@@ -38,7 +46,7 @@ from cholax.stats.constraints.small import quasi_definite
 
 @final
 @jax.tree_util.register_pytree_node_class
-class ConstrainedFactor:
+class ConstrainedFactor(Factorization):
     """Factorisation of a symmetric Q on the plane A x = e; made by `constrained_cholesky`.
 
     With Z an orthonormal basis of the null space of A, ZᵀQZ has to be positive definite; Q itself
@@ -67,17 +75,30 @@ class ConstrainedFactor:
         inverse: S⁻¹, likewise.
         log_small: what log|ZᵀQZ| has beyond log|Q + EΓEᵀ|.
         sound: 1, or NaN where the matrix is not positive definite on the plane.
+        status: 0 where it is; else 1 not positive definite with its pins, 2 singular with its pins
+            up to rounding, 3 the null space given is none, 4 not positive definite on the plane;
+            `reason()` says it in words.
     """
 
-    __slots__ = ("Q", "constraints", "factor", "inverse", "log_small", "pins", "solved", "sound")
+    __slots__ = (
+        "Q",
+        "constraints",
+        "factor",
+        "inverse",
+        "log_small",
+        "pins",
+        "solved",
+        "sound",
+        "status",
+    )
 
     def __init__(self, *parts: Any) -> None:
         (self.Q, self.constraints, self.pins, self.factor) = parts[:4]
-        (self.solved, self.inverse, self.log_small, self.sound) = parts[4:]
+        (self.solved, self.inverse, self.log_small, self.sound, self.status) = parts[4:]
 
     def tree_flatten(self) -> tuple[Any, Any]:
         """Leaves: the matrix, the constraints' right-hand side, the factor and the small parts."""
-        small = self.solved, self.inverse, self.log_small, self.sound
+        small = self.solved, self.inverse, self.log_small, self.sound, self.status
         return (self.Q, self.constraints, self.factor, *small), self.pins
 
     @classmethod
@@ -88,6 +109,9 @@ class ConstrainedFactor:
 
     def __repr__(self) -> str:
         return f"ConstrainedFactor(n={self.n}, constraints={self.k}, pins={len(self.pins)})"
+
+    def _error(self, status: int, member: str) -> CholaxError:
+        return constrained_failure(status, member)
 
     @property
     def n(self) -> int:
@@ -222,6 +246,7 @@ def constrained_cholesky(
     pins: Sequence[int] | None = None,
     null_space: Any = None,
     ordering: Any = "auto",
+    throw: bool = False,
 ) -> ConstrainedFactor:
     """Factor Q on the plane A x = e of linear constraints, keeping Q sparse.
 
@@ -241,6 +266,8 @@ def constrained_cholesky(
             correction are then exact, which saves the digits that the condition of Q costs. Has
             to be right: results are NaN where Q times the basis is not zero.
         ordering: as for `cholax.cholesky`.
+        throw: raise a `NotPositiveDefiniteError` where Q is not positive definite on the plane,
+            instead of giving NaN results; JAX's run-time error inside `jit`.
 
     Returns:
         A `ConstrainedFactor`, differentiable in Q's values and mapped over by `vmap`.
@@ -274,9 +301,25 @@ def constrained_cholesky(
     chosen = choose_pins(pins, constraints, null, Q.n, where)
     if constraints is not None:
         constraints.right_hand_side(Q.dtype)
-    return _factorise(Q, constraints, chosen, null, plan_for(Q, ordering))
+    factor = _factorise(Q, constraints, chosen, null, plan_for(Q, ordering))
+    return _checked(factor) if throw or throwing.value else factor
 
 
+def _checked(factor: ConstrainedFactor) -> ConstrainedFactor:
+    if not isinstance(factor.status, Tracer):
+        return factor.check()
+    jax.debug.callback(_raise_where_failed, factor.status)
+    return factor
+
+
+def _raise_where_failed(status: Any) -> None:
+    failed = np.flatnonzero(status)
+    if failed.size:
+        member = f" (batch member {failed[0]})" if np.ndim(status) else ""
+        raise constrained_failure(int(np.ravel(status)[failed[0]]), member)
+
+
+@tolerant
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def _factorise(
     Q: SparseMatrix,
@@ -298,11 +341,14 @@ def restrict(
     """What `constrained_cholesky` returns, from a factor of `pinned(Q, pins)` at hand."""
     weights = pin_weights(Q, pins)
     tolerance = rounding_of_pivots(Q.n, Q.dtype)
-    definite = factor.ok & (relative_pivot(factor) > tolerance)
+    faults = [
+        (factor.ok, ConstrainedStatus.NOT_POSITIVE_DEFINITE),
+        (relative_pivot(factor) > tolerance, ConstrainedStatus.SINGULAR),
+    ]
     if null is not None:
-        definite &= maps_to_zero(Q, null)
+        faults.append((maps_to_zero(Q, null), ConstrainedStatus.WRONG_NULL_SPACE))
     if constraints is None and not pins:
-        return _finish(Q, None, (), factor, None, None, jnp.zeros((), Q.dtype), definite)
+        return _finish(Q, None, (), factor, None, None, jnp.zeros((), Q.dtype), faults)
     k = 0 if constraints is None else constraints.k
     G = border(constraints, pins, Q.n, Q.dtype)
     solved = solve_border(factor, G, pins, weights, null)
@@ -310,16 +356,20 @@ def restrict(
     S = 0.5 * (S + S.T) - jnp.diag(jnp.concatenate([jnp.zeros(k, Q.dtype), 1 / weights]))
     scale = jnp.concatenate([lax.stop_gradient(jnp.diagonal(S)[:k]), 1 / weights])
     inverse, log_small, margin = quasi_definite(S, scale, k)
-    definite &= margin > tolerance
+    faults.append((margin > tolerance, ConstrainedStatus.INDEFINITE_ON_PLANE))
     constant = 0.0 if constraints is None else constraints.rows.log_gram
     log_det = log_small + jnp.sum(jnp.log(weights)) - jnp.asarray(constant, Q.dtype)
-    return _finish(Q, constraints, pins, factor, solved, inverse, log_det, definite)
+    return _finish(Q, constraints, pins, factor, solved, inverse, log_det, faults)
 
 
 def _finish(*parts: Any) -> ConstrainedFactor:
-    *rest, definite = parts
-    sound = jnp.where(definite, 1.0, jnp.nan).astype(parts[0].dtype)
-    return ConstrainedFactor(*rest, sound)
+    """The factor with its status: the first of the faults, `(is not there, code)`."""
+    *rest, faults = parts
+    status = jnp.int32(ConstrainedStatus.OK)
+    for absent, code in reversed(faults):
+        status = jnp.where(absent, status, jnp.int32(code))
+    sound = jnp.where(status == ConstrainedStatus.OK, 1.0, jnp.nan).astype(parts[0].dtype)
+    return ConstrainedFactor(*rest, sound, status)
 
 
 # Compiled as they are also where they run eagerly: one program instead of one per operation.

@@ -10,6 +10,7 @@ from jax import lax
 
 from cholax import primitives
 from cholax._core.errors import ArgumentError
+from cholax._core.norms import max_norm, smallest
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.constraints.constraints import Constraints
@@ -47,7 +48,7 @@ def pinned(Q: SparseMatrix, pins: tuple[int, ...]) -> SparseMatrix:
 def pin_weights(Q: SparseMatrix, pins: tuple[int, ...]) -> jax.Array:
     """Γ, of the size of Q's diagonal at the pins; constants, as no result depends on them."""
     diagonal = lax.stop_gradient(Q.diagonal())
-    largest = jnp.max(jnp.abs(diagonal), initial=0)
+    largest = max_norm(diagonal)
     largest = jnp.where(largest > 0, largest, 1)
     own = diagonal[jnp.asarray(pins, int)]
     # An isolated node of an intrinsic field has a zero diagonal, an indefinite matrix a negative
@@ -89,9 +90,9 @@ def maps_to_zero(Q: SparseMatrix, null: Rows) -> jax.Array:
     """Whether Q V = 0, to half of the digits."""
     values = lax.stop_gradient(Q.values)
     product = SparseMatrix(values, Q.pattern) @ jnp.asarray(null.basis, Q.dtype)
-    size = jnp.max(jnp.abs(values), initial=0)
+    size = max_norm(values)
     half = jnp.sqrt(jnp.finfo(Q.dtype).eps)
-    return jnp.max(jnp.abs(product), initial=0) <= half * size
+    return max_norm(product) <= half * size
 
 
 def relative_pivot(factor: Factor) -> jax.Array:
@@ -102,7 +103,7 @@ def relative_pivot(factor: Factor) -> jax.Array:
     diagonal_map = primitives.diagonal_map(primitives.Ref(plan))
     roots = primitives.gather(diagonal_map, lax.stop_gradient(panels))
     permuted = primitives.EntryMap(plan.pattern.diagonal_positions[plan.perm], plan.pattern.nnz)
-    return jnp.min(roots**2 / primitives.gather(permuted, lax.stop_gradient(A.values)))
+    return smallest(roots**2 / primitives.gather(permuted, lax.stop_gradient(A.values)))
 
 
 def rounding_of_pivots(n: int, dtype: Any) -> float:

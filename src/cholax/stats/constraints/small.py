@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cholax._core.norms import smallest
+
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
 def quasi_definite(
@@ -30,7 +32,7 @@ def quasi_definite(
     m = S.shape[0]
     X, pivots = _two(S) if m == 2 else lax.fori_loop(0, m, _sweep, (-S, jnp.zeros(m, S.dtype)))
     signed = pivots * np.where(np.arange(m) < positive, 1, -1).astype(S.dtype)
-    return X, jnp.sum(jnp.log(signed)), jnp.min(signed / scale, initial=jnp.inf)
+    return X, jnp.sum(jnp.log(signed)), smallest(signed / scale, initial=jnp.inf)
 
 
 def _two(S: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ArgumentError, ConvergenceError
+from cholax._core.failures import tolerant
 from cholax.stats.constraints import Constraints
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.optimise import minimise
@@ -191,6 +192,7 @@ def _integrating(model: LaplaceModel, names: tuple[str, ...], start: Any) -> Lap
     return kept.setdefault(key, made)
 
 
+@tolerant
 def _fit(
     where: str,
     model: LaplaceModel,

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.optimise import Point, minimise
 
@@ -146,6 +147,7 @@ class _Profiler:
         return inside.value + weight * (outside.value - inside.value)
 
 
+@tolerant
 def profile(
     fit: Any, parameter: int | str, level: float, points: int, max_iterations: int
 ) -> Profile:

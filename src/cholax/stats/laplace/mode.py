@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cholax._core.norms import max_norm
 from cholax.implicit import status as codes
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.constraints import ConstrainedFactor, Constraints
@@ -165,13 +166,13 @@ def _iterate(objective: Objective, state: _State, tolerance: float) -> _State:
     factor, plain = shifted.factor, shifted.plain
     step = -factor.solve(gradient)
     units = jnp.sqrt(_sizes(H))
-    error = _largest(step * units)
+    error = max_norm(step * units)
     numbers = jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(H.values))
     finite = jnp.isfinite(value) & numbers
     tangential = _tangential(objective.constraints, gradient)
     unit = _NOISE * jnp.finfo(step.dtype).eps
-    noise = unit * _largest(units * (jnp.abs(state.u) + 1))
-    rounding = _largest(tangential / units) <= unit * _largest(_magnitude(H, state.u) / units)
+    noise = unit * max_norm(units * (jnp.abs(state.u) + 1))
+    rounding = max_norm(tangential / units) <= unit * max_norm(_magnitude(H, state.u) / units)
     small = _small(error, state.error, noise, rounding, tolerance)
     search = _search(objective, state, factor, value, gradient, step, units, tolerance, ~small)
     code = jnp.where(search.taken > 0, codes.RUNNING, codes.NO_PROGRESS)
@@ -185,7 +186,7 @@ def _iterate(objective: Objective, state: _State, tolerance: float) -> _State:
         factor=factor,
         shift=shifted.shift,
         plain=plain,
-        gradient_norm=_largest(tangential),
+        gradient_norm=max_norm(tangential),
         error=error,
         pivot=shifted.pivot,
         iterations=state.iterations + 1,
@@ -273,7 +274,7 @@ def _search(
         u = now.u + now.damping * now.step
         value, gradient = expand(u)
         correction = -factor.solve(gradient)
-        before, after = _largest(now.step * units), _largest(correction * units)
+        before, after = max_norm(now.step * units), max_norm(correction * units)
         accepted = _lowers(now, value, gradient) & jnp.isfinite(after)
         chord = (now.damping == 1) & (after <= _CHORD_RATE * before) & (after > 0.01 * tolerance)
         damping = jnp.where(accepted, now.damping, now.damping / 2)
@@ -307,7 +308,7 @@ def _lowers(now: _Search, value: jax.Array, gradient: jax.Array) -> jax.Array:
 def _sizes(H: SparseMatrix) -> jax.Array:
     """|H_ii|, bounded away from zero; one where H vanishes."""
     sizes = jnp.abs(H.diagonal())
-    largest = jnp.max(sizes, initial=0.0)
+    largest = max_norm(sizes)
     floor = jnp.where(largest > 0, jnp.finfo(sizes.dtype).eps * largest, 1.0)
     return jnp.maximum(sizes, floor)
 
@@ -319,7 +320,3 @@ def _tangential(constraints: Constraints | None, gradient: jax.Array) -> jax.Arr
     rows = constraints.rows
     off = jnp.asarray(rows.matrix, gradient.dtype) @ gradient
     return gradient - jnp.asarray(rows.pseudo_inverse, gradient.dtype) @ off
-
-
-def _largest(x: jax.Array) -> jax.Array:
-    return jnp.max(jnp.abs(x), initial=0.0)

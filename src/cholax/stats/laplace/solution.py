@@ -20,6 +20,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from cholax import primitives
+from cholax._core.failures import tolerant
 from cholax.analysis import Plan
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.factor import Factor
@@ -112,6 +113,7 @@ def approximate(
     return solution(start, e, list(residuals))
 
 
+@tolerant
 def _search(problem: Problem, start: jax.Array, e: Any, residuals: Sequence[Any]) -> Approximation:
     # Constants of the search: nothing here is differentiated, batching goes through.
     residuals = [lax.stop_gradient(r) for r in residuals]

@@ -17,6 +17,7 @@ import scipy.optimize
 from scipy.special import ndtri
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import profile
 from cholax.stats.lmm.layout import Arrays, Layout
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Ends = tuple[float, float]
 
 
+@tolerant
 def profile_confint(
     fit: "LMMFit", level: float, parameters: Sequence[str] | None
 ) -> dict[str, Ends]:

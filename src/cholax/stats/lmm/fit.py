@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 
 from cholax._core.errors import ArgumentError
+from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import Profile
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.layout import Layout
@@ -20,6 +21,7 @@ from cholax.stats.lmm.optimise import Optimum, minimise
 from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
 
 
+@tolerant
 def lmm(
     formula: str,
     data: Any,

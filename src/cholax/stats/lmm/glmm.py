@@ -12,6 +12,7 @@ import scipy.linalg
 
 from cholax._core.compilation import compile_ahead
 from cholax._core.errors import UnsupportedError
+from cholax._core.failures import tolerant
 from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
 from cholax.stats.lmm.effects import random_effects, variance_components
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cholax.stats.lmm.layout import Layout
 
 
+@tolerant
 def glmm(
     formula: str,
     data: Any,

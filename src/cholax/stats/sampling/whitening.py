@@ -8,7 +8,8 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ShapeError
-from cholax.linalg.cholesky import checked, cholesky
+from cholax.linalg.checked import checked
+from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
 
 
