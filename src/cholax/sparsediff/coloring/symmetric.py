@@ -11,6 +11,7 @@ from cholax.patterns import Pattern
 from cholax.sparsediff.coloring import orders
 from cholax.sparsediff.coloring.result import Coloring, of_columns
 
+
 def color_star(pattern: Pattern) -> Coloring:
     """Colour a symmetric pattern so that its entries can be read off the compressed matrix.
 

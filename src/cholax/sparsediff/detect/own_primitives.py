@@ -163,8 +163,8 @@ def _rule(definition: Any) -> Any:
     names = [op.name for op in definition.operands]
 
     def rule(_interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
-        params = dict(eqn.params)
-        static, _ = params.pop("static"), params.pop("backend")
+        static = eqn.params["static"]
+        params = {name: eqn.params[name] for name in definition.params}
         leading = len(values) - len(names)
         if family is None or leading or len(eqn.outvars) != 1:
             # Index arrays that are traced, or a tangent where AD puts none: dense.
