@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "neighbour_colors.h"
+
 namespace cholax {
 namespace {
 
@@ -12,6 +14,7 @@ class ForestColoring {
       : adjacency_(graph.adjacency),
         edge_(graph.edge),
         colors_(colors),
+        around_(graph),
         forbidden_(adjacency_.ptr.size(), -1),
         first_(adjacency_.ptr.size()),
         tree_(graph.numbers),
@@ -23,13 +26,13 @@ class ForestColoring {
   Index choose(Index v) {
     each_colored(v, [&](Index w, Offset) { forbidden_[colors_[w]] = v; });
     each_colored(v, [&](Index w, Offset) {
-      each_colored(w, [&](Index x, Offset q) {
-        if (forbidden_[colors_[x]] == v) return;  // v itself has no colour yet
-        Visit& visit = visit_[find(edge_[q])];
+      around_.each(w, [&](const auto& x) {  // v itself has no colour yet
+        if (forbidden_[x.color] == v) return;
+        Visit& visit = visit_[find(x.edge)];
         if (visit.owner != v)
           visit = {v, w};
         else if (visit.from != w)  // reached from two sides: v would close a cycle
-          forbidden_[colors_[x]] = v;
+          forbidden_[x.color] = v;
       });
     });
     Index color = 0;
@@ -46,10 +49,9 @@ class ForestColoring {
         unite(edge_[p], first.edge);
       else
         first = {v, edge_[p]};
-      each_colored(w, [&](Index x, Offset q) {
-        if (x != v && colors_[x] == color) unite(edge_[p], edge_[q]);
-      });
+      if (const Index other = around_.edge_to(w, color); other >= 0) unite(edge_[p], other);
     });
+    around_.settle(v, color);
   }
 
  private:
@@ -79,6 +81,7 @@ class ForestColoring {
   const Adjacency& adjacency_;
   const std::vector<Index>& edge_;
   std::vector<Index>& colors_;
+  NeighbourColors around_;
   std::vector<Index> forbidden_;
   std::vector<First> first_;
   std::vector<Index> tree_;  // disjoint sets of edges

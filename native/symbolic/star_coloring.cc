@@ -1,5 +1,7 @@
 #include "star_coloring.h"
 
+#include "neighbour_colors.h"
+
 namespace cholax {
 namespace {
 
@@ -9,6 +11,7 @@ class StarColoring {
       : adjacency_(graph.adjacency),
         edge_(graph.edge),
         colors_(colors),
+        around_(graph),
         forbidden_(adjacency_.ptr.size(), -1),
         treated_(adjacency_.ptr.size(), -1),
         first_(adjacency_.ptr.size()) {
@@ -24,8 +27,8 @@ class StarColoring {
       if (first.owner != v) {
         first = {v, w, p};
         // v - w - x where x is a hub already: a fourth vertex lies behind it.
-        each_colored(w, [&](Index x, Offset q) {
-          if (hub_[star_[edge_[q]]] == x) forbidden_[colors_[x]] = v;
+        around_.each(w, [&](const auto& x) {
+          if (hub_[star_[x.edge]] == x.neighbour) forbidden_[x.color] = v;
         });
         return;
       }
@@ -44,8 +47,8 @@ class StarColoring {
     each_colored(v, [&](Index w, Offset p) {
       const Index edge = edge_[p];
       const First& first = first_[colors_[w]];
-      if (const Offset q = edge_to_color(w, color, v); q >= 0) {
-        star_[edge] = star_[edge_[q]];
+      if (const Index other = around_.edge_to(w, color); other >= 0) {
+        star_[edge] = star_[other];
         hub_[star_[edge]] = w;
       } else if (first.neighbour != w) {
         star_[edge] = star_[edge_[first.position]];
@@ -55,6 +58,7 @@ class StarColoring {
         hub_[edge] = -1;
       }
     });
+    around_.settle(v, color);
   }
 
  private:
@@ -71,20 +75,14 @@ class StarColoring {
   }
 
   void forbid_around(Index w, Index v) {
-    each_colored(w, [&](Index x, Offset) { forbidden_[colors_[x]] = v; });
+    around_.each(w, [&](const auto& x) { forbidden_[x.color] = v; });
     treated_[w] = v;
-  }
-
-  // Position of an edge from w to a vertex of `color` other than v, or -1.
-  Offset edge_to_color(Index w, Index color, Index v) const {
-    for (Offset q = adjacency_.ptr[w]; q < adjacency_.ptr[w + 1]; ++q)
-      if (adjacency_.index[q] != v && colors_[adjacency_.index[q]] == color) return q;
-    return -1;
   }
 
   const Adjacency& adjacency_;
   const std::vector<Index>& edge_;
   std::vector<Index>& colors_;
+  NeighbourColors around_;
   std::vector<Index> forbidden_, treated_;
   std::vector<First> first_;
   std::vector<Index> star_, hub_;  // by edge; a star has the number of its first edge

@@ -74,11 +74,6 @@ def make_status(code: jax.Array, steps: Any, residual: jax.Array, error: jax.Arr
     return Status(code == CONVERGED, jnp.asarray(steps, jnp.int32), residual, error, code)
 
 
-def poison(z: jax.Array, converged: jax.Array) -> jax.Array:
-    """NaN where not converged, in values and in derivatives (a `where` would give zero ones)."""
-    return z * jnp.where(converged, 1.0, jnp.nan).astype(z.dtype)
-
-
 def conclude(value: Any, status: Status, where: str, has_status: bool, throw: bool) -> Any:
     """What a solver returns; with `throw`, an exception where it did not converge."""
     if throw:

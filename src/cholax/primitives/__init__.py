@@ -19,6 +19,7 @@
 | `gather`, `scatter`           | entries between value vectors                   |
 | `contract`                    | bilinear sums over entries                      |
 | `matvec`, `outer_on_pattern`  | A x; x yᵀ on A's pattern                        |
+| `product`                     | entry by entry                                  |
 """
 
 from cholax.primitives._define import Definition, Kind, Operand, registry, use_specification
@@ -38,6 +39,7 @@ from cholax.primitives.entries import contract, gather, scatter
 from cholax.primitives.log_determinant import log_determinant
 from cholax.primitives.lu import lu_factor, lu_log_determinant, lu_solve
 from cholax.primitives.matvec import matvec, outer_on_pattern
+from cholax.primitives.product import product
 from cholax.primitives.selected_inverse import selected_inverse
 from cholax.primitives.solve import solve
 from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
@@ -74,6 +76,7 @@ __all__ = [
     "matvec",
     "outer_on_pattern",
     "permute",
+    "product",
     "registry",
     "scatter",
     "selected_inverse",

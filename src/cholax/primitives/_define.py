@@ -6,6 +6,11 @@ This is the only file that touches JAX's primitive machinery.
 
 Batching: every operand has core dimensions (its `rank`), preceded by batch dimensions or by none
 ("shared"); all batched operands of one call agree on them. A shared operand is never copied.
+
+Adjoints: in a batch member whose factorisation failed the factor is NaN, and 0 × NaN is NaN. What
+is bound while a primitive is transposed (and in derivatives of that) is therefore *adjoint*: zero
+wherever a linear operand is zero, whatever the others hold. A member that `jnp.where` discards then
+leaves the gradients of what the members share alone; cotangents other than zero still give NaN.
 """
 
 import enum
@@ -25,6 +30,7 @@ from cholax._core.jax_compat import Primitive, ad, batching, mlir, unify_varying
 from cholax.primitives._structures import Ref, as_ref, flat_attribute, structure_attributes
 
 _backend = user_context("auto")
+_adjoint = user_context(False)
 
 
 def use_specification() -> Any:
@@ -82,6 +88,8 @@ class Definition:
     `overwrites` names the operand in whose memory the kernel may build the first result, where
     both have one shape and nothing reads the operand later. Where a primitive has the parameter
     `in_place`, it does so only if that is true.
+
+    `native` is false where the specification serves every platform.
     """
 
     name: str
@@ -94,6 +102,7 @@ class Definition:
     params: tuple[str, ...] = ()
     overwrites: str | None = None
     host: Callable[..., Sequence[np.ndarray]] | None = None
+    native: bool = True
     primitive: Primitive = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,8 +112,16 @@ class Definition:
         """Bind the primitive; one result comes back bare, several as a list."""
         ref = as_ref(structure)
         arrays = unify_varying_axes([*ref.operands, *operands])
-        results = self.primitive.bind(*arrays, static=ref.static, backend=_backend.value, **params)
+        adjoint = _adjoint.value and self.multiplies
+        results = self.primitive.bind(
+            *arrays, static=ref.static, backend=_backend.value, adjoint=adjoint, **params
+        )
         return results[0] if len(results) == 1 else results
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether a linear operand meets other ones, so that 0 × NaN may come up."""
+        return len(self.operands) > 1 and any(op.kind is Kind.LINEAR for op in self.operands)
 
     def place(self, name: str) -> int:
         """The position of an operand among the declared ones."""
@@ -125,7 +142,7 @@ def _make_primitive(d: Definition) -> Primitive:
     primitive = Primitive(f"cholax_{d.name}")
     primitive.multiple_results = True
     primitive.def_abstract_eval(partial(_abstract_eval, d))
-    static_names = ("static", "backend", *d.params)
+    static_names = ("static", "backend", "adjoint", *d.params)
     compiled = jax.jit(primitive.bind, static_argnames=static_names)
 
     def evaluate(*args: Any, **params: Any) -> Any:
@@ -139,10 +156,11 @@ def _make_primitive(d: Definition) -> Primitive:
         ad.primitive_transposes[primitive] = partial(_transpose, d)
     batching.primitive_batchers[primitive] = partial(_batch, d)
     if d.host is not None:
-        mlir.register_lowering(primitive, partial(_lower_host, d))
+        mlir.register_lowering(primitive, partial(_lower, d, _lower_host))
         return primitive
-    mlir.register_lowering(primitive, partial(_lower_specification, d))
-    mlir.register_lowering(primitive, partial(_lower_native, d), platform="cpu")
+    mlir.register_lowering(primitive, partial(_lower, d, _lower_specification))
+    if d.native:
+        mlir.register_lowering(primitive, partial(_lower, d, _lower_native), platform="cpu")
     return primitive
 
 
@@ -159,7 +177,10 @@ def _batch_shape(op: Operand, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape[: len(shape) - op.rank])
 
 
-def _abstract_eval(d: Definition, *avals: Any, static: Any, backend: str, **params: Any) -> Any:
+def _abstract_eval(
+    d: Definition, *avals: Any, static: Any, backend: str, adjoint: bool, **params: Any
+) -> Any:
+    del adjoint
     ref, operands = _split(d, static, avals)
     batch: tuple[int, ...] = ()
     like = operands[0]
@@ -191,11 +212,24 @@ def _batch_sharding(sharding: NamedSharding, batch: int, core: int) -> NamedShar
 # --- derivatives ----------------------------------------------------------------------------------
 
 
-def _jvp(
-    d: Definition, primals: Any, tangents: Any, *, static: Any, backend: str, **params: Any
+def _jvp(d: Definition, primals: Any, tangents: Any, *, adjoint: bool, **params: Any) -> Any:
+    with _adjoint(adjoint):
+        return _tangents(d, primals, tangents, adjoint=adjoint, **params)
+
+
+def _tangents(
+    d: Definition,
+    primals: Any,
+    tangents: Any,
+    *,
+    static: Any,
+    backend: str,
+    adjoint: bool,
+    **params: Any,
 ) -> Any:
     ref, operands = _split(d, static, primals)
-    bind = partial(d.primitive.bind, *ref.operands, static=static, backend=backend, **params)
+    common = {"static": static, "backend": backend, "adjoint": adjoint}
+    bind = partial(d.primitive.bind, *ref.operands, **common, **params)
     results = bind(*operands)
     tangents = _shift(d, ref, tangents[len(ref.operands) :], operands, results, params)
     totals: list[Any] = [None] * len(results)
@@ -232,8 +266,15 @@ def _shift(
 
 
 def _transpose(
-    d: Definition, cotangents: Any, *args: Any, static: Any, backend: str, **params: Any
+    d: Definition,
+    cotangents: Any,
+    *args: Any,
+    static: Any,
+    backend: str,
+    adjoint: bool,
+    **params: Any,
 ) -> Any:
+    del adjoint
     ref, operands = _split(d, static, args)
     out: list[Any] = [None] * len(args)
     (cotangent,) = cotangents
@@ -249,7 +290,8 @@ def _transpose(
         other_operands = [o for k, o in enumerate(d.operands) if k != i]
         if operand.aval.ndim == op.rank:
             cotangent, others = _fold_batch(other_operands, cotangent, others)
-        result = d.transposes[op.name](ref, cotangent, *others, **params)
+        with _adjoint(True):
+            result = d.transposes[op.name](ref, cotangent, *others, **params)
         surplus = result.ndim - operand.aval.ndim  # the operand was shared over the batch
         out[position] = result.sum(axis=tuple(range(surplus))) if surplus else result
     return out
@@ -276,7 +318,7 @@ def _fold_batch(ops: Sequence[Operand], cotangent: Any, others: list[Any]) -> An
 # --- batching -------------------------------------------------------------------------------------
 
 
-def _batch(d: Definition, args: Any, dims: Any, *, static: Any, backend: str, **params: Any) -> Any:
+def _batch(d: Definition, args: Any, dims: Any, *, static: Any, **params: Any) -> Any:
     ref, operands = _split(d, static, args)
     count = len(ref.operands)
     if any(dim is not None for dim in dims[:count]):
@@ -294,7 +336,7 @@ def _batch(d: Definition, args: Any, dims: Any, *, static: Any, backend: str, **
         _add_batch_dimension(op, x, dim, size, old)
         for op, x, dim in zip(d.operands, operands, dims, strict=True)
     ]
-    results = d.primitive.bind(*ref.operands, *moved, static=static, backend=backend, **params)
+    results = d.primitive.bind(*ref.operands, *moved, static=static, **params)
     return results, [0] * len(results)
 
 
@@ -314,8 +356,52 @@ def _add_batch_dimension(op: Operand, x: Any, dim: int | None, size: int, old: A
 # --- lowering -------------------------------------------------------------------------------------
 
 
-def _lower_specification(d: Definition, ctx: Any, *args: Any, static: Any, **params: Any) -> Any:
-    params.pop("backend")
+def _lower(
+    d: Definition, lower: Callable[..., Any], ctx: Any, *args: Any, adjoint: bool, **params: Any
+) -> Any:
+    if not adjoint:
+        return lower(d, ctx, *args, **params)
+    return mlir.lower_fun(partial(_keep_zeros, d, params), multiple_results=True)(ctx, *args)
+
+
+def _keep_zeros(d: Definition, params: Any, *args: Any) -> Any:
+    """The operation, its results zero where a linear operand is: a column of them, or all."""
+    ref, operands = _split(d, params["static"], args)
+    linear = [
+        (k, operands[k], op.rank) for k, op in enumerate(d.operands) if op.kind is Kind.LINEAR
+    ]
+    nonzero = [jnp.any(x != 0, axis=-min(rank, 2), keepdims=True) for _, x, rank in linear]
+    bind = partial(d.primitive.bind, *ref.operands, adjoint=False, **params)
+    (aval,) = jax.eval_shape(bind, *operands)
+    rank = len(aval.shape) - max(
+        x.ndim - op.rank for op, x in zip(d.operands, operands, strict=True)
+    )
+    if rank < 2 and all(r == 2 for *_, r in linear):
+        # A sum over columns: leave out those where one factor is zero.
+        kept = partial(_both, nonzero)
+        changed = {k: jnp.where(kept(x.ndim), x, 0) for k, x, _ in linear}
+        return bind(*(changed.get(k, x) for k, x in enumerate(operands)))
+    (result,) = bind(*operands)
+    for mask, (_, _, r) in zip(nonzero, linear, strict=True):
+        mask = mask.reshape(
+            *mask.shape[: mask.ndim - r], *[1] * (rank - r), *mask.shape[mask.ndim - r :]
+        )
+        result = jnp.where(mask, result, 0)
+    return [result]
+
+
+def _both(masks: Sequence[Any], ndim: int) -> Any:
+    """Where all masks hold, in any batch member where the operand of `ndim` dimensions has none."""
+    mask = masks[0]
+    for other in masks[1:]:
+        mask = mask & other
+    return jnp.any(mask, axis=tuple(range(mask.ndim - ndim)))
+
+
+def _lower_specification(
+    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, **params: Any
+) -> Any:
+    del backend
 
     def run(*arrays: Any) -> Any:
         ref, operands = _split(d, static, arrays)

@@ -20,6 +20,7 @@ from cholax.primitives._define import Definition, Kind, Operand, define
 from cholax.primitives._specification import check_size
 from cholax.primitives._structures import csc_of
 from cholax.primitives.matvec import matvec, outer_on_pattern
+from cholax.primitives.product import product
 
 # Columns of A⁻ᵀ found at a time.
 BLOCK = 64
@@ -93,7 +94,8 @@ def _shift(ref: Any, tangent: Any, operands: Any, results: Any, *, transpose: bo
 def _log_tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
     del results
     values, factor, index, _ = operands
-    return jnp.sum(inverse_transposed(ref, values, factor, index) * tangent, axis=-1)
+    gradient = inverse_transposed(ref, values, factor, index)
+    return jnp.sum(product(ref, gradient, tangent), axis=-1)
 
 
 def inverse_transposed(ref: Any, values: Any, factor: Any, index: Any) -> Any:

@@ -24,6 +24,8 @@ def _tangent(ref: Any, tangent: Any, operands: Any, results: Any, **params: Any)
     (factor, _), (y,) = operands, results
     on_diagonal = diagonal_map(ref)
     diagonal = gather(on_diagonal, factor)
+    # Of a factor that failed the sweeps below make NaN of every tangent but zero.
+    diagonal = jnp.where(jnp.isnan(diagonal), 1, diagonal)
     change = -2 * gather(on_diagonal, tangent) / diagonal**2
     source = scatter(on_diagonal, change) - symmetric_product_transpose(ref, tangent, y)
     return cholesky_cotangent(ref, factor, source)

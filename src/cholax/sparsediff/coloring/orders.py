@@ -44,7 +44,7 @@ def portfolio(steps: int) -> tuple[VertexOrder, ...]:
 
 def fewest(
     graph: Any,
-    orders: tuple[VertexOrder, ...],
+    steps: Callable[[int], int],
     color: Callable[[np.ndarray, int], np.ndarray | None],
     *,
     limit: int,
@@ -54,7 +54,7 @@ def fewest(
 
     Args:
         graph: a native graph.
-        orders: what to try.
+        steps: the steps one colouring with so many colours takes.
         color: `color(order, limit)` gives the colours, or None when more than `limit` are needed.
         limit: the most colours of interest.
         enough: stop at a colouring with no more than these, a known lower bound.
@@ -62,12 +62,14 @@ def fewest(
     Returns:
         The colours, or None when every order needs more than `limit`.
     """
-    best = None
-    for order in orders:
-        found = color(order.of(graph), limit)
-        if found is None:
-            continue
-        best, limit = found, int(found.max(initial=-1))
-        if limit + 1 <= enough:
+    first = ALWAYS[0]
+    best = color(first.of(graph), limit)
+    if best is not None:
+        limit = int(best.max(initial=-1))
+    for order in portfolio(steps(limit + 1))[1:]:
+        if best is not None and limit + 1 <= enough:
             break
+        found = color(order.of(graph), limit)
+        if found is not None:
+            best, limit = found, int(found.max(initial=-1))
     return best

@@ -1,6 +1,6 @@
 """Colourings of symmetric patterns: star (entries read off directly) and acyclic (substitution)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,6 @@ from cholax._native import lib
 from cholax.patterns import Pattern
 from cholax.sparsediff.coloring import orders
 from cholax.sparsediff.coloring.result import Coloring, of_columns
-
-# Steps one greedy colouring may take, per entry and in all, before vertices of high degree are set
-# apart: walking all around a vertex of degree d costs d².
-STEPS_PER_ENTRY = 64
-FREE_STEPS = 20_000_000
 
 
 def color_star(pattern: Pattern) -> Coloring:
@@ -91,28 +86,16 @@ def _colors(pattern: Pattern, method: str) -> np.ndarray:
         return np.zeros(0, np.int32)
     degree = np.bincount(pattern.rows, minlength=pattern.n) + np.diff(pattern.indptr) - 2
     graph = native_graph(pattern)
-    best = None
-    for alone in _set_apart(degree, pattern.nnz):
-        limit = pattern.n if best is None else int(best.max())
-        found = _with_own_colors(graph, getattr(graph, method), degree, alone, limit)
-        best = best if found is None else found
+    color = getattr(graph, method)
+    best = _with_own_colors(graph, color, degree, np.zeros(pattern.n, bool), pattern.n)
     assert best is not None
-    return best
-
-
-def _set_apart(degree: np.ndarray, nnz: int) -> Iterator[np.ndarray]:
-    """Masks of vertices to give a colour of their own; the first one because time demands it."""
-    by_degree = np.argsort(-degree, kind="stable")
-    squares = degree[by_degree].astype(np.int64) ** 2
-    left = squares.sum() - np.cumsum(squares) + squares  # steps, this vertex and lower ones walked
-    slow = np.zeros(degree.size, bool)
-    slow[by_degree[left > FREE_STEPS + STEPS_PER_ENTRY * nnz]] = True
-    yield slow
     # Greedy colourings give one colour to dense columns that are not adjacent; then each of their
     # many common neighbours needs its own.
-    dense = slow | (degree > 10 * np.sqrt(degree.size))
-    if dense.sum() > slow.sum():
-        yield dense
+    dense = degree > 10 * np.sqrt(pattern.n)
+    if dense.any():
+        found = _with_own_colors(graph, color, degree, dense, int(best.max()))
+        best = best if found is None else found
+    return best
 
 
 def _with_own_colors(
@@ -122,14 +105,22 @@ def _with_own_colors(
     alone: np.ndarray,
     limit: int,
 ) -> np.ndarray | None:
-    """A vertex whose colour no other has lies on no two-coloured path or cycle that matters."""
+    """The best colouring with at most `limit` colours, where those `alone` have their own.
+
+    A vertex whose colour no other has lies on no two-coloured path or cycle that matters.
+    """
     own = int(alone.sum())
     if own >= limit:
         return None
-    steps = int((degree[~alone].astype(np.int64) ** 2).sum()) + int(degree.sum()) + degree.size
+    rest = degree[~alone].astype(np.int64)
+
+    def steps(colors: int) -> int:
+        # Around each neighbour the kernel walks the distinct colours, not the neighbours.
+        return int((rest * np.minimum(rest, colors)).sum()) + int(degree.sum()) + degree.size
+
     colors = orders.fewest(
         graph,
-        orders.portfolio(steps),
+        steps,
         lambda order, limit: color(order[~alone[order]], limit),
         limit=limit - own,
         enough=2,  # without edges every order gives 1

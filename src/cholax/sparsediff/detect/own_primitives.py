@@ -172,6 +172,11 @@ def _by_component(_definition: Any, static: Any, _params: Any) -> Callable[[Rows
     return run
 
 
+def _by_entry(_definition: Any, _static: Any, _params: Any) -> Callable[[Rows, Any, Any], Rows]:
+    """Products entry by entry."""
+    return lambda rows, _op, _core: rows
+
+
 Family = Callable[[Any, Any, Any], Callable[[Rows, Any, Any], Rows]]
 
 # How the result of each primitive depends on the operands it is linear in. None where there are no
@@ -179,6 +184,7 @@ Family = Callable[[Any, Any, Any], Callable[[Rows, Any, Any], Rows]]
 DEPENDENCE: dict[str, Family | None] = {
     **dict.fromkeys(PAIRS, _by_pairs),
     **dict.fromkeys(("solve", "triangular_solve", "lu_solve"), _by_closure),
+    "product": _by_entry,
     "cholesky_tangent": _by_component,
     "cholesky_cotangent": _by_component,
     "symmetric_product": _by_component,
@@ -192,8 +198,8 @@ def _rule(definition: Any) -> Any:
     ops = definition.operands
 
     def rule(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
-        params = dict(eqn.params)
-        static, _ = params.pop("static"), params.pop("backend")
+        static = eqn.params["static"]
+        params = {name: eqn.params[name] for name in definition.params}
         leading = len(values) - len(ops)
         moved = {
             op.kind for op, v in zip(ops, values[leading:], strict=True) if isinstance(v, Rows)

@@ -21,6 +21,7 @@ from cholax._core.failures import (
     tolerant,
 )
 from cholax.analysis import Plan
+from cholax.implicit.failed_lanes import mark_entries
 from cholax.linalg import operands
 from cholax.linalg.cholesky import cholesky, plan_for
 from cholax.linalg.factor import Factor
@@ -351,7 +352,9 @@ def restrict(
         return _finish(Q, None, (), factor, None, None, jnp.zeros((), Q.dtype), faults)
     k = 0 if constraints is None else constraints.k
     G = border(constraints, pins, Q.n, Q.dtype)
-    solved = solve_border(factor, G, pins, weights, null)
+    # Numbers also where it failed, for the products below: their adjoints multiply by them, and
+    # 0 × NaN is NaN. Results are marked instead, and the plain part of each is NaN.
+    solved = jnp.where(factor.ok, solve_border(factor, G, pins, weights, null), 0)
     S = G.T @ solved
     S = 0.5 * (S + S.T) - jnp.diag(jnp.concatenate([jnp.zeros(k, Q.dtype), 1 / weights]))
     scale = jnp.concatenate([lax.stop_gradient(jnp.diagonal(S)[:k]), 1 / weights])
@@ -379,11 +382,12 @@ def _finish(*parts: Any) -> ConstrainedFactor:
 def _solve(factor: ConstrainedFactor, b: jax.Array, e: jax.Array | None) -> jax.Array:
     y = factor.factor.solve(b)
     if factor.solved is None:
-        return y * factor.sound
-    right = border(factor.constraints, factor.pins, factor.n, y.dtype).T @ y
+        return mark_entries(y, factor.ok)
+    numbers = jnp.where(factor.factor.ok, y, 0)
+    right = border(factor.constraints, factor.pins, factor.n, y.dtype).T @ numbers
     if e is not None:
         right = right - jnp.concatenate([e, jnp.zeros(len(factor.pins), y.dtype)])
-    x = (y - factor.solved @ (factor.inverse @ right)) * factor.sound
+    x = mark_entries(y - factor.solved @ (factor.inverse @ right), factor.ok)
     if factor.constraints is None:
         return x
     # An identity in exact arithmetic, and so in derivatives: it takes x's rounding error back onto
@@ -396,7 +400,7 @@ def _solve(factor: ConstrainedFactor, b: jax.Array, e: jax.Array | None) -> jax.
 
 @jax.jit
 def _log_det(factor: ConstrainedFactor) -> jax.Array:
-    return (factor.factor.log_det() + factor.log_small) * factor.sound
+    return mark_entries(factor.factor.log_det() + factor.log_small, factor.ok)
 
 
 @jax.jit
@@ -406,7 +410,7 @@ def _inverse_diagonal(factor: ConstrainedFactor) -> jax.Array:
         diagonal = diagonal - jnp.sum((factor.solved @ factor.inverse) * factor.solved, axis=1)
         # Where the constraints fix a variable, rounding leaves zero with either sign.
         diagonal = jnp.maximum(diagonal, 0)
-    return diagonal * factor.sound
+    return mark_entries(diagonal, factor.ok)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -421,4 +425,4 @@ def _selected_inverse(factor: ConstrainedFactor, pattern: Pattern | str | None) 
             halves = np.where(target.rows == target.columns, 1.0, 0.5)
             low_rank = low_rank * jnp.asarray(halves, values.dtype)
         values = values - low_rank
-    return SparseMatrix(values * factor.sound, target)
+    return SparseMatrix(mark_entries(values, factor.ok), target)

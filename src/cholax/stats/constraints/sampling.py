@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cholax.implicit.failed_lanes import mark_entries
 from cholax.stats.constraints.small import quasi_definite
 
 if TYPE_CHECKING:
@@ -36,9 +37,11 @@ def draw(factor: "ConstrainedFactor", key: jax.Array, shape: tuple[int, ...]) ->
     if rows is not None:
         A = jnp.asarray(rows.matrix, x.dtype)
         PAt = factor.solved[:, :k]
-        x = x - (x @ A.T) @ _inverse(A @ PAt) @ PAt.T
+        # Numbers also where the factorisation failed: 0 × NaN would be the adjoint.
+        numbers = jnp.where(factor.factor.ok, x, 0)
+        x = x - (numbers @ A.T) @ _inverse(A @ PAt) @ PAt.T
     if pins:
-        inverse_C = -factor.inverse[k:, k:]
+        inverse_C = jnp.where(factor.ok, -factor.inverse[k:, k:], jnp.eye(pins, dtype=x.dtype))
         SigmaE = -(factor.solved @ factor.inverse[:, k:]) @ _inverse(inverse_C)
         white = jax.random.normal(for_pins, (*x.shape[:-1], pins), x.dtype)
         x = x + white @ _root(inverse_C).T @ SigmaE.T
@@ -46,7 +49,7 @@ def draw(factor: "ConstrainedFactor", key: jax.Array, shape: tuple[int, ...]) ->
         # The rounding error of x goes back onto the plane.
         off = x @ jnp.asarray(rows.matrix.T, x.dtype)
         x = x - off @ jnp.asarray(rows.pseudo_inverse.T, x.dtype)
-    return x * factor.sound
+    return mark_entries(x, factor.ok)
 
 
 def _inverse(M: jax.Array) -> jax.Array:

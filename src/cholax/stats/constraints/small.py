@@ -32,6 +32,8 @@ def quasi_definite(
     m = S.shape[0]
     X, pivots = _two(S) if m == 2 else lax.fori_loop(0, m, _sweep, (-S, jnp.zeros(m, S.dtype)))
     signed = pivots * np.where(np.arange(m) < positive, 1, -1).astype(S.dtype)
+    # The other two tell of a singular S; infinite entries here would spoil adjoints of zero.
+    X = jnp.where(jnp.all(jnp.isfinite(X)), X, 0)
     return X, jnp.sum(jnp.log(signed)), smallest(signed / scale, initial=jnp.inf)
 
 

@@ -1,6 +1,6 @@
 """`laplace`: the log-marginal of a latent Gaussian model, any `log_joint(u, theta)`."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax._core.pickling import Portable
 from cholax.analysis import analyse
-from cholax.implicit.status import poison
+from cholax.implicit.failed_lanes import detach, mark
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify
 from cholax.sparsediff.captured import captured
@@ -270,7 +270,9 @@ class LaplaceModel(Portable):
         self, program: _Program, pattern: Pattern, wanted: str, start: Any, e: Any, data: Any
     ) -> LaplaceResult:
         problem, residuals = self._problem(program, pattern, start, data)
+        inputs = residuals if e is None else [*residuals, e]
         found = approximate(problem, start, e, residuals)
+        residuals = detach(found.status.converged, residuals)
         factor = found.factor(problem, e)
         status = found.status
         if self._sparsity is not None:
@@ -281,9 +283,9 @@ class LaplaceModel(Portable):
         made = None
         if wanted == "result":
             made = factor if self.constraints is not None else factor.factor
-        value, mode, made = _poisoned((log_marginal, found.mode, made), status.converged)
-        inputs = program.inputs
-        return LaplaceResult(value, mode, made, status, (inputs.tree, inputs.shapes))
+        marked = _marked((log_marginal, found.mode, made), status.converged, inputs)
+        structure = program.inputs.tree, program.inputs.shapes
+        return LaplaceResult(*marked, status, structure)
 
     def _problem(
         self, program: _Program, pattern: Pattern, start: Any, data: Any
@@ -305,10 +307,10 @@ def _zeros(leaf: Any) -> jax.Array:
     return jnp.zeros(leaf.shape, leaf.dtype)
 
 
-def _poisoned(tree: Any, ok: jax.Array) -> Any:
-    """NaN in every floating array where not ok."""
+def _marked(tree: Any, ok: jax.Array, inputs: Sequence[Any]) -> Any:
+    """NaN in every floating array where not ok, and in what depends on one."""
     return jax.tree.map(
-        lambda x: poison(x, ok) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree
+        lambda x: mark(x, ok, inputs) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree
     )
 
 

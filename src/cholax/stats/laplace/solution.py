@@ -22,6 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 from cholax import primitives
 from cholax._core.failures import tolerant
 from cholax.analysis import Plan
+from cholax.implicit.failed_lanes import detach, keep
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
@@ -131,9 +132,12 @@ def _search(problem: Problem, start: jax.Array, e: Any, residuals: Sequence[Any]
 def _tangent(problem: Problem, found: Approximation, primals: Any, tangents: Any) -> Approximation:
     _, e, residuals = primals
     _, de, changes = tangents
+    # Where the search failed, nothing computed at its last iterate may reach an adjoint.
+    ok = found.status.converged
+    residuals = detach(ok, residuals)
     moving = [k for k, change in enumerate(changes) if not isinstance(change, SymbolicZero)]
     values = [residuals[k] for k in moving]
-    directions = [changes[k] for k in moving]
+    directions = [keep(ok, changes[k]) for k in moving]
 
     def merged(moved: Sequence[Any]) -> list[Any]:
         out = list(residuals)
@@ -150,16 +154,15 @@ def _tangent(problem: Problem, found: Approximation, primals: Any, tangents: Any
     change = jax.jvp(slope, values, directions)[1] if moving else jnp.zeros_like(found.mode)
     factor = found.factor(problem, e)
     if e is None or isinstance(de, SymbolicZero):
-        du = factor.solve(-change)
+        du = keep(ok, factor.solve(-change))
     else:
-        du = factor.solve_affine(-change, de)
-    dH = jax.jvp(entries, (found.mode, *values), (du, *directions))[1]
+        du = keep(ok, factor.solve_affine(-change, keep(ok, de)))
+    dH = keep(ok, jax.jvp(entries, (found.mode, *values), (du, *directions))[1])
     ref = primitives.Ref(problem.plan)
     dA = primitives.scatter(primitives.value_map(ref), dH)
     zeros = jax.tree.map(_zero, found)
-    return zeros._replace(
-        mode=du, values=dH, panels=primitives.cholesky_tangent(ref, found.panels, dA)
-    )
+    panels = keep(ok, primitives.cholesky_tangent(ref, found.panels, dA))
+    return zeros._replace(mode=du, values=dH, panels=panels)
 
 
 def _zero(x: jax.Array) -> Any:
