@@ -10,6 +10,7 @@ from jax.scipy.sparse.linalg import gmres
 from cholax._core.errors import ArgumentError
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
+from cholax.implicit.newton import check_damping
 from cholax.implicit.root import newton_solution
 from cholax.implicit.status import Status, conclude
 from cholax.implicit.system import System, check_square, make_system
@@ -28,6 +29,7 @@ def fixed_point(
     method: str = "anderson",
     memory: int = 5,
     linear_solver: str = "auto",
+    damping: str = "auto",
     sparsity: Any = None,
     tol: float | None = None,
     max_steps: int = 1000,
@@ -50,6 +52,7 @@ def fixed_point(
         linear_solver: of the derivative, and of Newton's steps: `"auto"` is a dense inverse up to
             32 unknowns, beyond that GMRES with products only (for `"newton"`: as in `root`);
             `"gmres"`, `"dense"`, `"lu"` and `"cholesky"` insist.
+        damping: of Newton's steps, as in `root`.
         sparsity: pattern of f_z − I where it is known, for the sparse solvers.
         tol: wanted size of the residual relative to z, by default rounding level.
         max_steps: most evaluations of f.
@@ -75,6 +78,7 @@ def fixed_point(
         Reverse accumulation and attractive fixed points (1994).
     """
     _check_options(method, memory, linear_solver)
+    check_damping(damping, "fixed_point")
     system = make_system(f, z0, args, "fixed_point")
     check_square(system, "fixed_point")
     mapped = system.function
@@ -84,7 +88,7 @@ def fixed_point(
         solver = choose(
             equation.function, system.start, system.theta, name, sparsity, "fixed_point"
         )
-        z, status = newton_solution(equation, solver, tol, max_steps)
+        z, status = newton_solution(equation, solver, tol, max_steps, damping)
     else:
         length = memory if method == "anderson" else 0
         z, status = _by_iteration(system, equation, length, linear_solver, sparsity, tol, max_steps)
