@@ -214,10 +214,13 @@ def _judge(
 
 
 def _progress(state: _State, step: jax.Array, monotone: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Steps since |F| or |J⁻¹F| last fell by a tenth or the iterates were monotone; the levels."""
+    """Steps since |F| or |J⁻¹F| last fell by a tenth, monotone ones not counted; the levels.
+
+    Monotone full steps may go on for long and then converge, yet two in a row prove nothing.
+    """
     now = jnp.stack([max_norm(state.f), max_norm(step)])
     fallen = now <= SHORTER * state.least
-    idle = jnp.where(jnp.any(fallen) | monotone, 0, state.idle + 1)
+    idle = jnp.where(jnp.any(fallen), 0, state.idle + ~monotone)
     return idle, jnp.where(fallen, now, state.least)
 
 
