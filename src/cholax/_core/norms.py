@@ -2,8 +2,9 @@
 
 The CPU backends of JAX 0.10.2 and 0.12.0.1 (in float32 that of 0.10.0, too) drop NaN from maxima
 and minima over 4 096 entries and more, flat or along an axis, eager or compiled: `jnp.max` of NaN
-alone is −∞, or the initial value, and `jnp.linalg.norm(x, ord=jnp.inf)` is the same. A test
-`isfinite(max|x|)` then passes on an array of NaN. Sums, logical reductions, `argmax`, cumulative
+alone is −∞, or the initial value; `jnp.ptp`, `jnp.linalg.norm(x, ord=jnp.inf)`, batched maxima,
+`lax.reduce` and `lax.reduce_window` are the same. A test `isfinite(max|x|)` then passes on an array
+of NaN. Sums, logical reductions, elementwise `maximum` and `clip`, `argmax`, `top_k`, cumulative
 and segment maxima and sorting are right, so NaN is put back by a logical reduction. Every maximum
 that decides whether something is finite, small or converged is one of these.
 """

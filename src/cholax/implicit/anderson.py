@@ -68,8 +68,10 @@ def iterate_map(
     none = jnp.array(0)
     first = _State(start, image, history, history, size, none, scale, size, size * one, none, code)
     last = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, first)
+    lost = (last.code == codes.RUNNING) & (last.since >= PATIENCE)
+    code = jnp.where(lost, codes.NO_PROGRESS, last.code)
     # f(z) is one step nearer than z where f contracts.
-    return last.image, (), make_status(last.code, last.steps, last.size, last.error)
+    return last.image, (), make_status(code, last.steps, last.size, last.error)
 
 
 def _mixed(state: _State, residual: jax.Array) -> jax.Array:

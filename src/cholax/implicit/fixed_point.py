@@ -11,6 +11,7 @@ from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
+from cholax.implicit.newton import check_damping
 from cholax.implicit.programs import solved
 from cholax.implicit.root import newton_solution
 from cholax.implicit.status import Status, conclude
@@ -32,6 +33,7 @@ def fixed_point(
     method: str = "anderson",
     memory: int = 5,
     linear_solver: str = "auto",
+    damping: str = "auto",
     sparsity: Any = None,
     tol: float | None = None,
     max_steps: int = 1000,
@@ -54,6 +56,7 @@ def fixed_point(
         linear_solver: of the derivative, and of Newton's steps: `"auto"` is a dense inverse up to
             32 unknowns, beyond that GMRES with products only (for `"newton"`: as in `root`);
             `"gmres"`, `"dense"`, `"lu"` and `"cholesky"` insist.
+        damping: of Newton's steps, as in `root`.
         sparsity: pattern of f_z − I where it is known, for the sparse solvers.
         tol: wanted size of the residual relative to z, by default rounding level.
         max_steps: most evaluations of f.
@@ -79,6 +82,7 @@ def fixed_point(
         Reverse accumulation and attractive fixed points (1994).
     """
     _check_options(method, memory, linear_solver)
+    check_damping(damping, "fixed_point")
     start, unravel = ravel(z0, "fixed_point")
     pattern = None if sparsity is None else pattern_of(sparsity, "fixed_point")
 
@@ -89,11 +93,12 @@ def fixed_point(
         if method == "newton":
             name = "auto" if linear_solver == "gmres" else linear_solver
             solver = choose(equation.function, start, system.theta, name, pattern, "fixed_point")
-            return newton_solution(equation, solver, tol, max_steps)
+            return newton_solution(equation, solver, tol, max_steps, damping)
         length = memory if method == "anderson" else 0
         return _by_iteration(system, equation, length, linear_solver, pattern, tol, max_steps)
 
-    key = ("fixed_point", method, memory, linear_solver, pattern, tol, max_steps, layout(z0))
+    options = (method, memory, linear_solver, pattern, tol, max_steps, damping)
+    key = ("fixed_point", *options, layout(z0))
     z, status = solved(solve, f, start, args, key)
     return conclude(unravel(z), status, "fixed_point", has_status, throw)
 

@@ -2,7 +2,8 @@
 
 The step −J⁻¹F is damped until the *next* correction, taken with the same factor, is shorter:
 ‖J⁻¹F(z + λd)‖ ≤ (1 − λ/4)‖d‖. That test does not depend on how the equations are scaled, and the
-correction it computes is the first of the chord steps that follow a full step.
+correction it computes is the first of the chord steps that follow a full step. Where it makes the
+steps short, `watchdog` tries full ones.
 
 Reference:
     Deuflhard, *Newton Methods for Nonlinear Problems* (2004), algorithm NLEQ-ERR.
@@ -15,10 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cholax._core.errors import ArgumentError
 from cholax._core.norms import all_finite, max_norm
 from cholax.implicit import status as codes
 from cholax.implicit.linear import LinearSolver
 from cholax.implicit.status import Status, make_status
+from cholax.implicit.watchdog import SHORTER, Watchdog, observe, renew, same_sign, watchdog
 
 # A factorisation costs about as much as this many solves and evaluations (2-D grids of 10⁴ to 10⁵
 # points: 3 to 6), so up to as many chord steps may finish an iteration.
@@ -28,6 +31,9 @@ CHORD_RATE = 0.25
 # Multiples of the rounding unit: wanted accuracy of z, and noise of F relative to |J||z|.
 ACCURACY = 8.0
 NOISE = 8.0
+# Steps in a row without progress from which on more of them are no advice.
+STUCK = 10
+DAMPINGS = ("auto", "monotone", "none")
 
 Function = Callable[[jax.Array], jax.Array]
 
@@ -43,6 +49,9 @@ class _State(NamedTuple):
     error: jax.Array
     steps: jax.Array
     code: jax.Array
+    dog: Watchdog
+    least: jax.Array  # smallest |F| and |J⁻¹F| so far that were progress
+    idle: jax.Array  # steps since
 
 
 class _Inner(NamedTuple):
@@ -63,6 +72,7 @@ def newton(
     theta: Sequence[Any],
     tol: float | None,
     max_steps: int | jax.Array,
+    damping: str = "monotone",
 ) -> tuple[jax.Array, Any, Status]:
     """Solve F(z, θ) = 0; also the last factor and a status.
 
@@ -85,7 +95,8 @@ def newton(
             return jnp.where(jnp.all(f == 0), 0.0, -solver.solve(cache, f, False))
 
         noise = NOISE * jnp.finfo(z.dtype).eps * solver.magnitude(matrix, z)
-        return _advance(F, correct, state._replace(z=z, f=f, cache=cache), noise, ok, tol)
+        state = state._replace(z=z, f=f, cache=cache)
+        return _advance(F, correct, state, noise, ok, tol, damping)
 
     shapes = jax.eval_shape(lambda z, theta: solver.factor(solver.matrix(z, theta)), start, theta)
     cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes[0])
@@ -93,10 +104,34 @@ def newton(
     code, steps = jnp.array(codes.RUNNING), jnp.array(0)
     unknown = one * jnp.inf
     # The start counts as reached by a correction of zero; F there is evaluated by the first step.
-    state = _State(start, zero, zero, cache, one, 0 * one, 0 * one, unknown, steps, code)
+    state = _State(
+        start,
+        zero,
+        zero,
+        cache,
+        one,
+        0 * one,
+        0 * one,
+        unknown,
+        steps,
+        code,
+        watchdog(start),
+        jnp.full(2, unknown),
+        steps,
+    )
     state = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, state)
     z, f = _followed(F, state)
-    return z, state.cache, make_status(state.code, state.steps, max_norm(f), state.error)
+    stuck = (state.code == codes.RUNNING) & (state.idle >= STUCK)
+    code = jnp.where(stuck, codes.NO_PROGRESS, state.code)
+    return z, state.cache, make_status(code, state.steps, max_norm(f), state.error)
+
+
+def check_damping(damping: str, where: str) -> None:
+    """Raise `ArgumentError` for a name that is none of the globalisations."""
+    if damping not in DAMPINGS:
+        raise ArgumentError(
+            f'{where}: damping must be "auto", "monotone" or "none", got {damping!r}.'
+        )
 
 
 def default_tolerance(dtype: Any) -> float:
@@ -119,36 +154,74 @@ def _advance(
     noise: jax.Array,
     ok: jax.Array,
     tol: float,
+    damping: str,
 ) -> _State:
-    """One damped step with a new factor, and the chord steps that are worth making with it."""
+    """One damped or full step with a new factor, and the chord steps worth making with it."""
     step = correct(state.f)
+    dog = observe(state.dog, state.z, step, ok)
+    forced = dog.on | (damping == "none")
     scale = jnp.maximum(state.scale, max_norm(state.z))
     largest = jnp.maximum(state.largest, max_norm(state.f))
-    inner = _inner(F, correct, state, step, scale, tol)
-    accepted, full = inner.taken > 0, inner.taken == 1
-    scale = jnp.maximum(scale, max_norm(inner.z))
+    lost = state.dog.on & ~dog.on
+    inner = _inner(F, correct, state, step, scale, tol, forced, lost)
+    lost = lost | (dog.on & (inner.taken == 0))
     error = max_norm(inner.step)
-    small = full & (error <= tol * scale)
+    code, follow = _judge(F, inner, step, (scale, largest), noise, tol)
+    idle, least = _progress(state, step, forced & same_sign(dog.sign, state.dog.sign))
+    after = dog
+    if damping == "auto":
+        after = renew(dog, lost, inner.z, inner.taken, idle > 0)
+    unmoved = codes.NOT_FINITE if damping == "none" else codes.NO_PROGRESS
+    code = jnp.where((code == codes.RUNNING) & (inner.taken == 0) & ~after.on, unmoved, code)
+    code = jnp.where(ok | jnp.all(state.f == 0), code, codes.SINGULAR)
+    code = jnp.where(all_finite(state.f), code, codes.NOT_FINITE)
+    # What a trial meets far away says nothing of the size of z and F near the solution.
+    kept = state.dog.on
+    return _State(
+        z=jnp.where(lost, dog.origin, inner.z),
+        f=inner.f,
+        follow=jnp.where(follow & ~lost, inner.step, 0.0),
+        cache=state.cache,
+        damping=jnp.where(kept, state.damping, inner.damping),
+        scale=jnp.where(kept, state.scale, jnp.maximum(scale, max_norm(inner.z))),
+        largest=jnp.where(kept, state.largest, largest),
+        error=error,
+        steps=state.steps + 1,
+        code=jnp.where(lost, codes.RUNNING, code),
+        dog=after,
+        least=least,
+        idle=idle,
+    )
+
+
+def _judge(
+    F: Function,
+    inner: _Inner,
+    step: jax.Array,
+    sizes: tuple[jax.Array, jax.Array],
+    noise: jax.Array,
+    tol: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Whether it has converged, as a code, and whether the last correction is to be added."""
+    scale, largest = jnp.maximum(sizes[0], max_norm(inner.z)), sizes[1]
+    full = inner.taken == 1
+    small = full & (max_norm(inner.step) <= tol * scale)
     follow = full & (small | (inner.rate <= CHORD_RATE))
     quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step)
     stalled = _tiny(step, scale) & _tiny(inner.f, largest) & (inner.first > 0.5)
-    code = jnp.where(accepted, codes.RUNNING, codes.NO_PROGRESS)
-    code = jnp.where(ok | jnp.all(state.f == 0), code, codes.SINGULAR)
     reached = (small | quiet | stalled) & _consistent(F, inner)
-    code = jnp.where(reached, codes.CONVERGED, code)
-    code = jnp.where(all_finite(state.f), code, codes.NOT_FINITE)
-    return _State(
-        z=inner.z,
-        f=inner.f,
-        follow=jnp.where(follow, inner.step, 0.0),
-        cache=state.cache,
-        damping=inner.damping,
-        scale=scale,
-        largest=largest,
-        error=error,
-        steps=state.steps + 1,
-        code=code,
-    )
+    return jnp.where(reached, codes.CONVERGED, codes.RUNNING), follow
+
+
+def _progress(state: _State, step: jax.Array, monotone: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Steps since |F| or |J⁻¹F| last fell by a tenth, monotone ones not counted; the levels.
+
+    Monotone full steps may go on for long and then converge, yet two in a row prove nothing.
+    """
+    now = jnp.stack([max_norm(state.f), max_norm(step)])
+    fallen = now <= SHORTER * state.least
+    idle = jnp.where(jnp.any(fallen), 0, state.idle + ~monotone)
+    return idle, jnp.where(fallen, now, state.least)
 
 
 def _consistent(F: Function, inner: _Inner) -> jax.Array:
@@ -172,11 +245,13 @@ def _inner(
     step: jax.Array,
     scale: jax.Array,
     tol: float,
+    forced: jax.Array,
+    lost: jax.Array,
 ) -> _Inner:
     """Steps with one factor: a damped one, and where that was a full one, chord steps.
 
     One loop for both, as both evaluate F and solve once; a second copy of F and of the solve would
-    cost compile time.
+    cost compile time. A forced step need not pass the test, only stay in the domain of F.
     """
 
     def body(inner: _Inner) -> _Inner:
@@ -186,9 +261,9 @@ def _inner(
         before, after = max_norm(inner.step), max_norm(correction)
         limit = 1 - inner.damping / 4
         shrinks = (after <= limit * before) | (max_norm(f) <= limit * max_norm(inner.f))
-        accepted = shrinks & jnp.isfinite(after) & all_finite(f)
-        rate = jnp.where(before > 0, after / before, 0.0)
         found = inner.taken > 0
+        accepted = (shrinks | (forced & ~found)) & jnp.isfinite(after) & all_finite(f)
+        rate = jnp.where(before > 0, after / before, 0.0)
         return _Inner(
             z=jnp.where(accepted, z, inner.z),
             f=jnp.where(accepted, f, inner.f),
@@ -200,14 +275,14 @@ def _inner(
             go=jnp.where(
                 accepted,
                 (inner.damping == 1) & _few_more(after, rate, tol * scale),
-                ~found & (inner.damping > smallest) & ~_tiny(step, scale),
+                ~forced & ~found & (inner.damping > smallest) & ~_tiny(step, scale),
             ),
         )
 
     size = max_norm(step)
     smallest = jnp.finfo(step.dtype).eps ** 2
-    start = jnp.minimum(1.0, 4.0 * state.damping)
-    none, go = jnp.zeros_like(size), jnp.isfinite(size)
+    start = jnp.where(forced, 1.0, jnp.minimum(1.0, 4.0 * state.damping))
+    none, go = jnp.zeros_like(size), jnp.isfinite(size) & ~lost
     first = _Inner(state.z, state.f, step, start, none, none, none, go)
     return lax.while_loop(lambda inner: inner.go, body, first)
 

@@ -25,8 +25,8 @@ REASONS = {
     CONVERGED: "converged",
     MAX_STEPS: "the steps ran out; raise max_steps, loosen tol or start nearer",
     SINGULAR: "the Jacobian is singular at an iterate; start elsewhere",
-    NO_PROGRESS: "no step along the search direction makes progress; start elsewhere, or there "
-    "may be no solution",
+    NO_PROGRESS: "the last steps made no progress and more will not help; start elsewhere, choose "
+    "another method or damping, or there may be no solution",
     NOT_FINITE: "the function is not finite at the start or where the iteration went",
     NO_BRACKET: "the function has one sign at both ends, or an end is not finite; widen the "
     "interval until the signs differ",
