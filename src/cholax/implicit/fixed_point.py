@@ -7,11 +7,11 @@ from typing import Any
 import jax
 from jax.scipy.sparse.linalg import gmres
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
 from cholax.implicit.root import newton_solution
-from cholax.implicit.status import Status, conclude, poison
+from cholax.implicit.status import Status, checked_limits, conclude, poison
 from cholax.implicit.system import System, check_square, make_system
 from cholax.implicit.theorem import implicit_solution
 
@@ -74,7 +74,8 @@ def fixed_point(
         Walker & Ni, Anderson acceleration for fixed-point iterations (2011); Christianson,
         Reverse accumulation and attractive fixed points (1994).
     """
-    _check_options(method, memory, linear_solver)
+    memory = _check_options(method, memory, linear_solver)
+    tol, max_steps = checked_limits(tol, max_steps, "fixed_point", has_status, throw)
     system = make_system(f, z0, args, "fixed_point")
     check_square(system, "fixed_point")
     mapped = system.function
@@ -92,19 +93,11 @@ def fixed_point(
     return conclude(value, status, "fixed_point", has_status, throw)
 
 
-def _check_options(method: str, memory: int, linear_solver: str) -> None:
-    if method not in ("plain", "anderson", "newton"):
-        raise ArgumentError(
-            f'fixed_point: method must be "plain", "anderson" or "newton", got {method!r}.'
-        )
-    if memory < 1:
-        raise ArgumentError(
-            f'fixed_point: memory must be at least 1, got {memory}. Use method="plain" for none.'
-        )
-    if linear_solver not in SOLVERS:
-        raise ArgumentError(
-            f"fixed_point: linear_solver must be one of {SOLVERS}, got {linear_solver!r}."
-        )
+def _check_options(method: str, memory: int, linear_solver: str) -> int:
+    where, remedy = "fixed_point", 'Use method="plain" for none.'
+    options.choice(method, where, "method", ("plain", "anderson", "newton"))
+    options.choice(linear_solver, where, "linear_solver", SOLVERS)
+    return options.count(memory, where, "memory", least=1, remedy=remedy)
 
 
 def _by_iteration(

@@ -13,7 +13,7 @@ from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.status import Status, conclude, poison
+from cholax.implicit.status import Status, checked_limits, conclude, poison
 from cholax.implicit.system import System, make_system
 from cholax.implicit.theorem import implicit_solution
 from cholax.linalg.cholesky import cholesky
@@ -65,6 +65,7 @@ def minimize(
         >>> z.round(4).tolist(), status.reason()
         ([0.0, 1.0], 'converged')
     """
+    tol, max_steps = checked_limits(tol, max_steps, "minimize", has_status, throw)
     system = make_system(f, z0, args, "minimize")
     out = jax.eval_shape(system.function, system.start, *system.theta)
     if out.shape != (1,):

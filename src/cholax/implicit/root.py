@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.status import conclude, poison
+from cholax.implicit.status import checked_limits, conclude, poison
 from cholax.implicit.system import System, check_square, make_system
 from cholax.implicit.theorem import implicit_solution
 
@@ -65,8 +65,8 @@ def root(
         Deuflhard, *Newton Methods for Nonlinear Problems* (2004); Griewank & Walther,
         *Evaluating Derivatives* (2008), chapter 15.
     """
-    if method != "newton":
-        raise ArgumentError(f'root: method must be "newton", got {method!r}.')
+    options.choice(method, "root", "method", ("newton",))
+    tol, max_steps = checked_limits(tol, max_steps, "root", has_status, throw)
     system = make_system(F, z0, args, "root")
     check_square(system, "root")
     solver = choose(system.function, system.start, system.theta, linear_solver, sparsity, "root")

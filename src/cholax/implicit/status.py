@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax._core import options
 from cholax._core.errors import ConvergenceError
 
 RUNNING = -1
@@ -74,6 +75,19 @@ def make_status(code: jax.Array, steps: Any, residual: jax.Array, error: jax.Arr
 def poison(z: jax.Array, converged: jax.Array) -> jax.Array:
     """NaN where not converged, in values and in derivatives (a `where` would give zero ones)."""
     return z * jnp.where(converged, 1.0, jnp.nan).astype(z.dtype)
+
+
+def checked_limits(
+    tol: Any, max_steps: Any, where: str, has_status: Any, throw: Any
+) -> tuple[Any, Any]:
+    """`tol` and `max_steps` (None where left out), after a check of all options of a solver."""
+    options.flag(has_status, where, "has_status")
+    options.flag(throw, where, "throw")
+    remedy = "Leave it out for the default."
+    tol = None if tol is None else options.tolerance(tol, where, remedy=remedy)
+    if max_steps is not None:
+        max_steps = options.count(max_steps, where, "max_steps", least=1, remedy=remedy)
+    return tol, max_steps
 
 
 def conclude(value: Any, status: Status, where: str, has_status: bool, throw: bool) -> Any:

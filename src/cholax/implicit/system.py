@@ -10,8 +10,10 @@ import numpy as np
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
+from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError
+from cholax._core.foreign import refuse_foreign, refuse_foreign_tree
 from cholax._core.jax_compat import split_closure
 
 
@@ -39,6 +41,7 @@ class System:
 
 def ravel(tree: Any, where: str) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """A pytree of float arrays of one dtype as one vector, and the way back."""
+    refuse_foreign_tree(tree, where)
     leaves, treedef = jax.tree.flatten(tree)
     # Python floats take the default dtype; any array must already have a supported one.
     plain = [isinstance(x, float) and not isinstance(x, np.generic) for x in leaves]
@@ -64,8 +67,9 @@ def _strong(x: jax.Array, dtype: np.dtype) -> jax.Array:
 
 def make_system(F: Callable[..., Any], z0: Any, args: Sequence[Any], where: str) -> System:
     """Trace F(z, *args) once into a `System`."""
+    options.function(F, where)
     start, unravel = ravel(z0, where)
-    arrays, rebuild = _split_arguments(args)
+    arrays, rebuild = _split_arguments(args, where)
 
     def flat(z: jax.Array, *arrays: Any) -> jax.Array:
         return _ravel_output(F(unravel(z), *rebuild(arrays)), start.dtype, where)
@@ -79,16 +83,21 @@ def make_system(F: Callable[..., Any], z0: Any, args: Sequence[Any], where: str)
     return System(function, [*arrays, *consts], start, unravel)
 
 
-def _split_arguments(args: Sequence[Any]) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+def _split_arguments(
+    args: Sequence[Any], where: str
+) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     """The leaves to differentiate or trace, and how to put them back.
 
     Concrete integers and booleans stay outside: index arrays must look static to the detection.
     """
     leaves, treedef = jax.tree.flatten(tuple(args))
+    for leaf in leaves:
+        if not _is_static(leaf):
+            refuse_foreign(leaf, f"{where}: args")
     moving = [
         k
         for k, x in enumerate(leaves)
-        if isinstance(x, Tracer) or jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+        if not _is_static(x) and (isinstance(x, Tracer) or _is_inexact(x))
     ]
 
     def rebuild(arrays: Sequence[Any]) -> Any:
@@ -98,6 +107,15 @@ def _split_arguments(args: Sequence[Any]) -> tuple[list[Any], Callable[[Sequence
         return jax.tree.unflatten(treedef, merged)
 
     return [jnp.asarray(leaves[k]) for k in moving], rebuild
+
+
+def _is_static(leaf: Any) -> bool:
+    """What the function is given as it is: names, functions and the like."""
+    return isinstance(leaf, str | bytes) or callable(leaf)
+
+
+def _is_inexact(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
 def _ravel_output(out: Any, dtype: np.dtype, where: str) -> jax.Array:

@@ -12,6 +12,7 @@ from cholax import primitives
 from cholax._core.errors import NotPositiveDefiniteError, StructureError
 from cholax._core.jax_compat import user_context
 from cholax.analysis import Plan, analyse
+from cholax.linalg import operands
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
 
@@ -57,7 +58,7 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
     if not isinstance(A, SparseMatrix):
         raise StructureError(
             f"cholesky: need a cholax SparseMatrix, got {type(A).__name__}. "
-            "Convert with cx.from_scipy(A, symmetric=True) or cx.from_dense(A, symmetric=True)."
+            f"{operands.conversion(A, ', symmetric=True')}"
         )
     if not A.symmetric:
         raise StructureError(

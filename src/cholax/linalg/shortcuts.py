@@ -13,7 +13,7 @@ from cholax._core.errors import StructureError
 from cholax.analysis import LUPlan, Plan
 from cholax.linalg import operands
 from cholax.linalg.cholesky import cholesky, plan_for
-from cholax.linalg.factor_maps import FILLED, inverse_map
+from cholax.linalg.factor_maps import inverse_map
 from cholax.linalg.lu import lu, lu_plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
@@ -45,12 +45,17 @@ def _inverse_diagonal(A: SparseMatrix, plan: Plan) -> jax.Array:
 
 
 def _symmetric(A: Any, where: str) -> None:
-    if not isinstance(A, SparseMatrix) or not A.symmetric:
-        got = repr(A) if isinstance(A, SparseMatrix) else type(A).__name__
+    if isinstance(A, SparseMatrix) and A.symmetric:
+        return
+    if not isinstance(A, SparseMatrix):
         raise StructureError(
-            f"{where}: need a symmetric SparseMatrix, got {got}. Build it with symmetric=True; "
-            "for general matrices there are cx.lu and cx.solve."
+            f"{where}: need a symmetric SparseMatrix, got {type(A).__name__}. "
+            f"{operands.conversion(A, ', symmetric=True')}"
         )
+    raise StructureError(
+        f"{where}: need a symmetric SparseMatrix, got {A!r}. Build it with symmetric=True; "
+        "for general matrices there are cx.lu and cx.solve."
+    )
 
 
 def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array:
@@ -70,11 +75,14 @@ def solve(A: SparseMatrix, b: ArrayLike, *, ordering: Any = "auto") -> jax.Array
         >>> cx.solve(A, jnp.array([2.0, 3.0])).tolist()
         [2.0, 1.0]
     """
-    operands.refuse_foreign(b, "solve")
-    if isinstance(A, SparseMatrix) and not A.symmetric:
+    if not isinstance(A, SparseMatrix):
+        raise StructureError(
+            f"solve: need a cholax SparseMatrix, got {type(A).__name__}. {operands.conversion(A)} "
+            "With symmetric=True it is solved by Cholesky, else by LU."
+        )
+    if not A.symmetric:
         plan = lu_plan_for(A, ordering)
         return _solve_general(A, operands.same_dtype(b, A.dtype, "solve"), plan)
-    _symmetric(A, "solve")
     return _solve(A, operands.same_dtype(b, A.dtype, "solve"), plan_for(A, ordering))
 
 
@@ -102,9 +110,10 @@ def selected_inverse(
         [[0.66..., -0.33...], [-0.33..., 0.66...]]
     """
     _symmetric(A, "selected_inverse")
-    if pattern is not None and not isinstance(pattern, Pattern) and pattern != FILLED:
-        inverse_map(plan_for(A, ordering), pattern)
-    return _selected_inverse(A, plan_for(A, ordering), pattern)
+    plan = plan_for(A, ordering)
+    if not isinstance(pattern, str | None):
+        pattern = inverse_map(plan, pattern)[0]
+    return _selected_inverse(A, plan, pattern)
 
 
 def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto") -> jax.Array:

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import check_same_dtype, check_values
 from cholax._core.errors import ArgumentError, ShapeError, StructureError
+from cholax._core.foreign import refuse_foreign
 from cholax.linalg import SparseMatrix
 
 Array = jax.Array
@@ -72,6 +73,7 @@ def expm_multiply(
     """
     where = "expm_multiply"
     start = check_values(b, where)
+    refuse_foreign(t, f"{where}: t")
     time = jnp.asarray(t, start.dtype)
     if isinstance(A, SparseMatrix):
         product, shift, bound = _of_matrix(A, start)

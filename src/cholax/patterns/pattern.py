@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any, NoReturn, Self, final
 
 import numpy as np
-from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from cholax._core.dtypes import check_index_array
@@ -191,7 +190,7 @@ def check_shape(shape: Any, where: str) -> tuple[int, int]:
     """Return `shape` as two Python integers, or raise `ShapeError`."""
     try:
         rows, columns = (operator.index(size) for size in shape)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError):
         raise ShapeError(
             f"{where}: shape must be two static integers, got {shape!r}. Pass (rows, columns)."
         ) from None
@@ -205,11 +204,6 @@ def check_shape(shape: Any, where: str) -> tuple[int, int]:
 
 def check_static(x: Any, where: str) -> np.ndarray:
     """Return concrete integers as an int32 array of any rank; refuse traced ones by name."""
-    if isinstance(x, Tracer):
-        raise PatternError(
-            f"{where}: indices decide the pattern and must be concrete, got a traced array. "
-            "Compute them outside jit, or close over NumPy arrays instead of passing them in."
-        )
     return check_index_array(x, where)
 
 

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify
 from cholax.sparsediff.captured import captured
 from cholax.sparsediff.coloring.result import Coloring
 from cholax.sparsediff.compress import Reader
-from cholax.sparsediff.flatten import Call, Leaves, bind
+from cholax.sparsediff.flatten import Call, Leaves, bind, positions
 from cholax.sparsediff.programs import Footprint, footprint
 from cholax.sparsediff.sparsity import as_pattern
 
@@ -75,23 +75,16 @@ class SparseDerivative(ABC):
         chunk_size: int | None,
         has_aux: bool,
     ) -> None:
-        if not callable(f):
-            raise ArgumentError(f"{self._where}: need a function, got {type(f).__name__}.")
-        if mode not in self._modes:
-            raise ArgumentError(
-                f"{self._where}: mode must be one of {', '.join(self._modes)}, got {mode!r}."
-            )
-        if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-            raise ArgumentError(
-                f"{self._where}: chunk_size must be a positive integer or None, got {chunk_size!r}."
-            )
-        self._f = f
-        self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
-        self._mode = mode
+        where = self._where
+        self._f = options.function(f, where, "f")
+        self._argnums = positions(argnums, where)
+        self._mode = options.choice(mode, where, "mode", self._modes)
         self._sparsity = sparsity
-        self._verify = verify
+        self._verify = options.flag(verify, where, "verify")
+        if chunk_size is not None:
+            chunk_size = options.count(chunk_size, where, "chunk_size", least=1)
         self._chunk_size = chunk_size
-        self._has_aux = has_aux
+        self._has_aux = options.flag(has_aux, where, "has_aux")
         self._lock = threading.Lock()
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
 

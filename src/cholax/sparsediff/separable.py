@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cholax import primitives
+from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import PatternError, ShapeError
 from cholax.linalg import SparseMatrix
@@ -54,7 +55,7 @@ class SeparableHessian:
 
     def __init__(self, phi: Callable[..., Any], index_map: ArrayLike) -> None:
         where = "separable_hessian: index_map"
-        self._phi = phi
+        self._phi = options.function(phi, "separable_hessian", "phi")
         self._index = check_static(index_map, where)
         if self._index.ndim != 2:
             raise ShapeError(
