@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from cholax._core import options
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.jax_compat import boundary
 from cholax.implicit import status as codes
 from cholax.implicit.status import Status, checked_limits, conclude, make_status, poison
 from cholax.implicit.system import System, make_system, ravel
@@ -29,6 +30,7 @@ class _State(NamedTuple):
     steps: jax.Array
 
 
+@boundary
 def bisect(
     F: Callable[..., Any],
     lower: Any,

@@ -8,6 +8,7 @@ import jax
 from jax.scipy.sparse.linalg import gmres
 
 from cholax._core import options
+from cholax._core.jax_compat import boundary
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
 from cholax.implicit.root import newton_solution
@@ -21,6 +22,7 @@ KRYLOV = 30
 SOLVERS = ("auto", "gmres", "dense", "lu", "cholesky")
 
 
+@boundary
 def fixed_point(
     f: Callable[..., Any],
     z0: Any,

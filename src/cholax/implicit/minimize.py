@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ShapeError
+from cholax._core.jax_compat import boundary
 from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
@@ -22,6 +23,7 @@ from cholax.patterns import Pattern
 from cholax.sparsediff.hessian import hessian
 
 
+@boundary
 def minimize(
     f: Callable[..., Any],
     z0: Any,

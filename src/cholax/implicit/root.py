@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cholax._core import options
+from cholax._core.jax_compat import boundary
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import newton
 from cholax.implicit.status import checked_limits, conclude, poison
@@ -11,6 +12,7 @@ from cholax.implicit.system import System, check_square, make_system
 from cholax.implicit.theorem import implicit_solution
 
 
+@boundary
 def root(
     F: Callable[..., Any],
     z0: Any,

@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 from cholax._core.dtypes import check_same_dtype, check_values
 from cholax._core.errors import ArgumentError, ShapeError, StructureError
 from cholax._core.foreign import refuse_foreign
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 
 Array = jax.Array
@@ -28,6 +29,7 @@ _DEGREE = {"float32": (20, 3.6), "float64": (30, 3.5)}
 _TRACED_STEPS = 64
 
 
+@boundary
 def expm_multiply(
     A: SparseMatrix | Callable[[Array], Array],
     b: ArrayLike,

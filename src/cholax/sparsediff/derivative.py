@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from cholax._core import options
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify
@@ -123,6 +124,7 @@ class SparseDerivative(ABC):
 
     # --- public
 
+    @boundary
     def pattern(self, *args: Any, **kwargs: Any) -> Pattern:
         """The sparsity pattern for arguments of this structure.
 
@@ -135,6 +137,7 @@ class SparseDerivative(ABC):
         """
         return self._bound(*args, **kwargs)[2]
 
+    @boundary
     def colors(self, *args: Any, **kwargs: Any) -> Coloring:
         """The colouring for arguments of this structure.
 
@@ -147,6 +150,7 @@ class SparseDerivative(ABC):
         """
         return self._prepare(*args, **kwargs)[1].coloring
 
+    @boundary
     def unravel(
         self, *args: Any, **kwargs: Any
     ) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

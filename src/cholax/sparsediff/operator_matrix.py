@@ -12,6 +12,7 @@ from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError
 from cholax._core.foreign import refuse_foreign_tree
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify as verification
@@ -25,6 +26,7 @@ from cholax.sparsediff.sparsity import as_pattern
 _WHERE = "linear_operator_matrix"
 
 
+@boundary
 def linear_operator_matrix(
     op: Callable[[Any], Any],
     x_like: Any,

@@ -12,6 +12,7 @@ from cholax import primitives
 from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import PatternError, ShapeError
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.patterns.indexing import canonical
@@ -69,6 +70,7 @@ class SeparableHessian:
         self._pairs = np.tril_indices(self._index.shape[1])
         self._assembled: dict[int, tuple[Pattern, EntryMap]] = {}
 
+    @boundary
     def __call__(self, x: ArrayLike, *params: Any) -> SparseMatrix:
         """The Hessian at x."""
         x = self._vector(x)
@@ -77,6 +79,7 @@ class SeparableHessian:
         entries = small[:, *self._pairs].ravel()
         return SparseMatrix(primitives.scatter(positions, entries), pattern)
 
+    @boundary
     def value_and(self, x: ArrayLike, *params: Any) -> tuple[jax.Array, SparseMatrix]:
         """The value f(x) and the Hessian.
 
@@ -89,6 +92,7 @@ class SeparableHessian:
         """
         return self._value(self._vector(x), *params), self(x, *params)
 
+    @boundary
     def expansion(self, x: ArrayLike, *params: Any) -> tuple[jax.Array, jax.Array, SparseMatrix]:
         """The Taylor expansion to second order, what a Newton step needs.
 

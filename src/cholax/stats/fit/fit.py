@@ -9,6 +9,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ArgumentError, ConvergenceError
+from cholax._core.jax_compat import boundary
 from cholax.stats.constraints import Constraints
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.optimise import minimise
@@ -18,6 +19,7 @@ from cholax.stats.fit.result import Fit, make_fit
 from cholax.stats.laplace import LaplaceModel, laplace
 
 
+@boundary
 def fit_ml(
     model: LaplaceModel,
     theta0: Any,
@@ -67,6 +69,7 @@ def fit_ml(
     return _fit("fit_ml", model, theta0, args, None, u0, max_iterations, progress, throw)
 
 
+@boundary
 def fit_map(
     model: LaplaceModel,
     theta0: Any,
@@ -104,6 +107,7 @@ def fit_map(
     return _fit("fit_map", model, theta0, args, log_prior, u0, max_iterations, progress, throw)
 
 
+@boundary
 def fit_reml(
     model: LaplaceModel,
     theta0: Any,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.jax_compat import boundary
 from cholax.analysis import analyse
 from cholax.implicit.status import poison
 from cholax.patterns import Pattern
@@ -160,6 +161,7 @@ class LaplaceModel:
         k = 0 if self.constraints is None else self.constraints.k
         return f"LaplaceModel(n={size}, constraints={k})"
 
+    @boundary
     def __call__(
         self, theta: Any, *args: Any, u0: Any = None, throw: bool = False
     ) -> LaplaceResult:
@@ -178,6 +180,7 @@ class LaplaceModel:
         """
         return self._apply(theta, args, u0, throw, "result")
 
+    @boundary
     def log_marginal(
         self, theta: Any, *args: Any, u0: Any = None, throw: bool = False
     ) -> jax.Array:
@@ -202,6 +205,7 @@ class LaplaceModel:
         """Zero, of u's structure: where searches for the mode start by default."""
         return self._start
 
+    @boundary
     def pattern(self, theta: Any, *args: Any) -> Pattern:
         """The sparsity pattern of the Hessian in u, over u as one flat vector.
 
