@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from cholax._core.errors import ShapeError
-from cholax._core.jax_compat import boundary
 from cholax.numdiff.complex_step import refuse_disagreement
 from cholax.numdiff.engine import Difference, Options, nest
 from cholax.numdiff.evaluate import unraveler
 
 
-@boundary
 def derivative(
     f: Callable[..., Any],
     method: str = "adaptive",
@@ -108,7 +106,6 @@ def _derivative(difference: Difference, x: Any, args: Any) -> Any:
     return packed(difference, value, error, unraveler(flat.out))
 
 
-@boundary
 def gradient(
     f: Callable[..., Any],
     method: str = "adaptive",

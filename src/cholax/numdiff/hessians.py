@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.numdiff.derivatives import packed, require_scalar
 from cholax.numdiff.directional import Frame, Steps, fixed, prepare, unexplained
@@ -19,7 +18,6 @@ from cholax.numdiff.rules import Rule, rule
 from cholax.sparsediff.sparsity import as_pattern
 
 
-@boundary
 def hessian(
     f: Callable[..., Any],
     method: str = "adaptive",

@@ -10,7 +10,6 @@ import numpy as np
 from jax.core import Tracer
 
 from cholax._core.errors import PatternError
-from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.numdiff.derivatives import dense_jacobian, finish, packed
 from cholax.numdiff.engine import Difference, Options
@@ -20,7 +19,6 @@ from cholax.sparsediff.coloring import color_columns
 from cholax.sparsediff.sparsity import as_pattern
 
 
-@boundary
 def jacobian(
     f: Callable[..., Any],
     method: str = "adaptive",
