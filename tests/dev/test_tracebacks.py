@@ -37,8 +37,8 @@ CALLS = {
     "jacobian.value_and": lambda: cx.jacobian(faulty).value_and(ONE),
     "separable_hessian": lambda: cx.separable_hessian(faulty, [[0, 1]])(ONE),
     "linear_operator_matrix": lambda: cx.linear_operator_matrix(faulty, ONE),
-    "finite_difference": lambda: cx.finite_difference.gradient(faulty, ONE),
-    "laplace": lambda: cs.laplace(faulty, u=ONE)(1.0),
+    "finite_difference": lambda: cx.finite_difference.gradient(faulty)(ONE),
+    "laplace": lambda: cs.laplace(faulty, ONE)(1.0),
 }
 
 

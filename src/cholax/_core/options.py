@@ -42,12 +42,12 @@ def positive(value: Any, where: str, name: str, *, remedy: str = "") -> Any:
         >>> positive(0.0, "constraints", "scale")
         Traceback (most recent call last):
             ...
-        cholax._core.errors.ArgumentError: constraints: scale must be a finite number > 0, got 0.0.
+        cholax._core.errors.ArgumentError: constraints: scale must be positive and finite, got 0.0.
     """
     number = _real(value)
     if isinstance(number, Tracer) or (number is not None and 0 < number < np.inf):
         return number
-    raise _refused(where, name, "a finite number > 0", value, remedy)
+    raise _refused(where, name, "positive and finite", value, remedy)
 
 
 def count(value: Any, where: str, name: str, *, least: int = 0, remedy: str = "") -> int:

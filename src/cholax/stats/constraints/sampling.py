@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from cholax._core import options
 from cholax.stats.constraints.small import quasi_definite
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def sample_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """A shape given as one number or as several."""
-    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+    return options.sizes(shape, "sample")
 
 
 @partial(jax.jit, static_argnums=2)

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax.analysis import analyse
 from cholax.implicit.status import poison
@@ -135,14 +137,14 @@ class LaplaceModel:
         max_iterations: int,
         tolerance: float | None,
     ) -> None:
-        if not callable(log_joint):
-            raise ArgumentError(f"laplace: need a function, got {type(log_joint).__name__}.")
-        if max_iterations < 1:
-            raise ArgumentError(
-                f"laplace: max_iterations must be at least 1, got {max_iterations}."
-            )
-        if tolerance is not None and not 0 < tolerance < 1:
+        options.function(log_joint, "laplace", "log_joint")
+        max_iterations = options.count(max_iterations, "laplace", "max_iterations", least=1)
+        if (
+            tolerance is not None
+            and not 0 < options.positive(tolerance, "laplace", "tolerance") < 1
+        ):
             raise ArgumentError(f"laplace: tolerance must be between 0 and 1, got {tolerance}.")
+        refuse_foreign_tree(u_like, "laplace: u_like")
         self.log_joint = log_joint
         self._start = jax.tree.map(_zeros, u_like)
         self.constraints = place(constraints, self._start)
