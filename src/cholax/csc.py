@@ -15,8 +15,9 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
+from cholax._core import options
 from cholax._core.dtypes import check_index_array, check_same_dtype, check_values
-from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax._core.errors import DtypeError, PatternError, ShapeError, StructureError
 from cholax._core.failures import throwing
 from cholax.analysis import analyse, plan_from_factor
 from cholax.linalg.factor_maps import inverse_map, lower_map
@@ -62,13 +63,14 @@ def sparse_triangular_solve(
         [1.0, 2.0]
     """
     where = "sparse_triangular_solve"
+    L_indices, L_indptr = _columns(L_indices, L_indptr, where)
     L_x = _values(L_x, L_indices, where)
     b = _right_hand_side(b, L_indptr, L_x, where)
     columns = b[:, None] if b.ndim == 1 else b
     if _concrete(L_indices, L_indptr):
         ref = Ref(plan_from_factor(_pattern(L_indices, L_indptr)))
     else:
-        ref = _traced(L_indices, L_indptr, L_x.size, is_factor=True, where=where)
+        ref = _traced(L_indices, L_indptr, L_x.size, is_factor=True)
     return primitives.triangular_solve(ref, L_x, columns, transpose=transpose).reshape(b.shape)
 
 
@@ -95,9 +97,10 @@ def sparse_cholesky(
         [[0, 1, 1], [0, 2, 3], [2.0, 1.0, 3.0]]
     """
     where = "sparse_cholesky"
+    A_indices, A_indptr = _columns(A_indices, A_indptr, where)
     A_x = _values(A_x, A_indices, where)
     if not _concrete(A_indices, A_indptr):
-        ref = _traced(A_indices, A_indptr, _given(L_nse, where), is_factor=False, where=where)
+        ref = _traced(A_indices, A_indptr, _given(L_nse, where), is_factor=False)
         L_indptr, L_indices, _ = primitives.symbolic(ref)
         return L_indices, L_indptr, primitives.cholesky(ref, A_x, throw=throwing.value)[0]
     plan = _natural_plan(A_indices, A_indptr, L_nse, where)
@@ -136,6 +139,7 @@ def sparse_solve(
         [1.0, 1.0]
     """
     where = "sparse_solve"
+    A_indices, A_indptr = _columns(A_indices, A_indptr, where)
     A_x = _values(A_x, A_indices, where)
     b = _right_hand_side(b, A_indptr, A_x, where)
     columns = b[:, None] if b.ndim == 1 else b
@@ -163,6 +167,7 @@ def sparse_log_det(
         3.58352
     """
     where = "sparse_log_det"
+    A_indices, A_indptr = _columns(A_indices, A_indptr, where)
     A_x = _values(A_x, A_indices, where)
     ref = _matrix_ref(A_indices, A_indptr, L_nse, where)
     panels, _ = primitives.cholesky(ref, A_x, throw=throwing.value)
@@ -196,7 +201,9 @@ def sparse_partial_inverse(
         [0.25, 0.0, 0.0625]
     """
     where = "sparse_partial_inverse"
+    L_indices, L_indptr = _columns(L_indices, L_indptr, where)
     L_x = _values(L_x, L_indices, where)
+    out_indices, out_indptr = _columns(out_indices, out_indptr, where)
     if not _concrete(L_indices, L_indptr, out_indices, out_indptr):
         return _traced_partial_inverse(L_indices, L_indptr, L_x, out_indices, out_indptr)
     pattern = _pattern(L_indices, L_indptr)
@@ -207,7 +214,7 @@ def sparse_partial_inverse(
             f"elimination adds {plan.nnz_factor - pattern.nnz} entries to its {pattern.nnz}. "
             "Take L_indices and L_indptr from sparse_cholesky."
         )
-    target = Pattern(pattern.shape, np.asarray(out_indptr), np.asarray(out_indices))
+    target = Pattern(pattern.shape, out_indptr, out_indices)
     panels = primitives.scatter(primitives.value_map(Ref(plan)), L_x)
     _, entry_map = inverse_map(plan, target)
     return primitives.gather(entry_map, primitives.selected_inverse(plan, panels))
@@ -216,9 +223,8 @@ def sparse_partial_inverse(
 def _traced_partial_inverse(
     L_indices: Any, L_indptr: Any, L_x: jax.Array, out_indices: Any, out_indptr: Any
 ) -> jax.Array:
-    where = "sparse_partial_inverse"
-    ref = _traced(L_indices, L_indptr, L_x.size, is_factor=True, where=where)
-    out_indptr, out_indices = _index(out_indptr, where), _index(out_indices, where)
+    ref = _traced(L_indices, L_indptr, L_x.size, is_factor=True)
+    out_indptr, out_indices = jnp.asarray(out_indptr), jnp.asarray(out_indices)
     l_indptr, l_indices = ref.operands
     positions = primitives.locate(l_indptr, l_indices, out_indptr, out_indices)
     entry_map = Ref(DynamicEntryMap(L_x.size, out_indices.size), (positions,))
@@ -235,13 +241,13 @@ def _concrete(*arrays: Any) -> bool:
 
 
 def _pattern(indices: Any, indptr: Any) -> Pattern:
-    n = np.asarray(indptr).size - 1
-    return Pattern((n, n), np.asarray(indptr), np.asarray(indices), symmetric=True)
+    n = indptr.size - 1
+    return Pattern((n, n), indptr, indices, symmetric=True)
 
 
 def _natural_plan(indices: Any, indptr: Any, L_nse: int | None, where: str) -> Any:
     plan = analyse(_pattern(indices, indptr), "natural")
-    if L_nse is not None and L_nse != plan.nnz_factor:
+    if L_nse is not None and options.count(L_nse, where, "L_nse") != plan.nnz_factor:
         raise ShapeError(
             f"{where}: L_nse = {L_nse}, but the factor of this pattern has {plan.nnz_factor} "
             "entries. Leave L_nse out where the index arrays are concrete."
@@ -252,7 +258,7 @@ def _natural_plan(indices: Any, indptr: Any, L_nse: int | None, where: str) -> A
 def _matrix_ref(indices: Any, indptr: Any, L_nse: int | None, where: str) -> Ref:
     if _concrete(indices, indptr):
         return Ref(_natural_plan(indices, indptr, L_nse, where))
-    return _traced(indices, indptr, _given(L_nse, where), is_factor=False, where=where)
+    return _traced(indices, indptr, _given(L_nse, where), is_factor=False)
 
 
 def _given(L_nse: int | None, where: str) -> int:
@@ -262,32 +268,46 @@ def _given(L_nse: int | None, where: str) -> int:
             "number of entries of L (L_indices.size of a first call with concrete arrays), or "
             "keep the index arrays out of jit's arguments."
         )
-    return int(L_nse)
+    return options.count(L_nse, where, "L_nse")
 
 
-def _traced(indices: Any, indptr: Any, size: int, *, is_factor: bool, where: str) -> Ref:
-    indptr, indices = _index(indptr, where), _index(indices, where)
+def _traced(indices: Any, indptr: Any, size: int, *, is_factor: bool) -> Ref:
+    indptr, indices = jnp.asarray(indptr), jnp.asarray(indices)
     static = DynamicPlan(n=indptr.size - 1, nnz=indices.size, size=size, is_factor=is_factor)
     return Ref(static, (indptr, indices))
 
 
-def _index(array: Any, where: str) -> jax.Array:
+def _index(array: Any, where: str) -> Any:
+    """An index array as a NumPy vector, or the traced vector itself."""
     if not isinstance(array, Tracer):
-        return jnp.asarray(check_index_array(array, where))
-    if array.dtype != np.int32:
+        array = check_index_array(array, where)
+    elif array.dtype != np.int32:
         raise DtypeError(
             f"{where}: traced index arrays must be int32, got {array.dtype.name}. "
             "Convert them outside jit with .astype(numpy.int32)."
         )
+    if array.ndim != 1:
+        raise PatternError(
+            f"{where}: index arrays must be vectors, got shape {array.shape}. Pass `indices` and "
+            "`indptr` of the lower triangle in compressed columns."
+        )
     return array
+
+
+def _columns(indices: Any, indptr: Any, where: str) -> tuple[Any, Any]:
+    """Both index arrays, checked; there is a number for every column and one more."""
+    indices, indptr = _index(indices, where), _index(indptr, where)
+    if indptr.size == 0:
+        raise PatternError(f"{where}: indptr must have length n + 1, got 0. Without columns: [0].")
+    return indices, indptr
 
 
 def _values(x: Any, indices: Any, where: str) -> jax.Array:
     values = check_values(x, where)
-    if values.shape != np.shape(indices) or values.ndim != 1:
+    if values.shape != indices.shape or values.ndim != 1:
         raise ShapeError(
             f"{where}: need one value per index, got values of shape {values.shape} and indices "
-            f"of shape {np.shape(indices)}. For a stack of values use jax.vmap."
+            f"of shape {indices.shape}. For a stack of values use jax.vmap."
         )
     return values
 
@@ -295,7 +315,7 @@ def _values(x: Any, indices: Any, where: str) -> jax.Array:
 def _right_hand_side(b: Any, indptr: Any, values: jax.Array, where: str) -> jax.Array:
     b = check_values(b, where)
     check_same_dtype(where, values=values, b=b)
-    n = np.shape(indptr)[0] - 1
+    n = indptr.size - 1
     if b.ndim not in (1, 2) or b.shape[0] != n:
         raise ShapeError(
             f"{where}: need a right-hand side of shape ({n},) or ({n}, k), got {b.shape}."

@@ -160,7 +160,7 @@ def test_sparse_matrices_of_other_libraries_are_refused(A, foreign):
         lambda: A @ foreign.T,
         lambda: cx.kron(A, foreign),
     ):
-        with pytest.raises(UnsupportedError, match=r"cx.from_scipy or cx.from_bcoo"):
+        with pytest.raises(UnsupportedError, match=r"cx\.from_(scipy|bcoo)\(A\)"):
             use()
     for use in (lambda: foreign + A, lambda: foreign.T @ A):
         with pytest.raises((UnsupportedError, TypeError)):

@@ -5,9 +5,11 @@ Everything here exists from JAX 0.10 to 0.12; tests/dev/test_jax_compat.py pins 
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
+from jax._src import traceback_util
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir, partial_eval
@@ -17,6 +19,7 @@ __all__ = [
     "Primitive",
     "ad",
     "batching",
+    "boundary",
     "close_jaxpr",
     "custom_backward",
     "eliminate_dead_code",
@@ -33,6 +36,19 @@ __all__ = [
 
 ir = mlir.ir
 user_context = jax.make_user_context
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+# Tracebacks then leave out our frames as they leave out JAX's own: what a user reads is their code.
+traceback_util.register_exclusion(str(Path(__file__).parents[1]))
+
+
+def boundary(function: F) -> F:
+    """A public function that calls a user's: errors in that one show the user's frames only.
+
+    JAX_TRACEBACK_FILTERING=off shows all, as it does for JAX.
+    """
+    return traceback_util.api_boundary(function)
 
 
 def unify_varying_axes(arrays: Sequence[Any]) -> list[Any]:

@@ -8,10 +8,14 @@ import operator
 from collections.abc import Collection
 from typing import Any
 
+import jax
 import numpy as np
 from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError
+
+# What messages show by value.
+_PLAIN = (bool, int, float, complex, str, bytes, list, tuple, np.generic, np.ndarray, jax.Array)
 
 
 def tolerance(value: Any, where: str, name: str = "tol", *, remedy: str = "") -> Any:
@@ -38,12 +42,12 @@ def positive(value: Any, where: str, name: str, *, remedy: str = "") -> Any:
         >>> positive(0.0, "constraints", "scale")
         Traceback (most recent call last):
             ...
-        cholax._core.errors.ArgumentError: constraints: scale must be a finite number > 0, got 0.0.
+        cholax._core.errors.ArgumentError: constraints: scale must be positive and finite, got 0.0.
     """
     number = _real(value)
     if isinstance(number, Tracer) or (number is not None and 0 < number < np.inf):
         return number
-    raise _refused(where, name, "a finite number > 0", value, remedy)
+    raise _refused(where, name, "positive and finite", value, remedy)
 
 
 def count(value: Any, where: str, name: str, *, least: int = 0, remedy: str = "") -> int:
@@ -94,12 +98,53 @@ def flag(value: Any, where: str, name: str, *, remedy: str = "") -> bool:
     raise _refused(where, name, "True or False", value, remedy)
 
 
+def function(value: Any, where: str, name: str = "the function") -> Any:
+    """A callable.
+
+    Example:
+        >>> function(3, "hessian", "f")
+        Traceback (most recent call last):
+            ...
+        cholax._core.errors.ArgumentError: hessian: f must be a function, got 3.
+    """
+    if callable(value):
+        return value
+    raise _refused(where, name, "a function", value, "")
+
+
+def random_key(value: Any, where: str) -> Any:
+    """A random key of JAX, new style or old, or a stack of them."""
+    dtype = getattr(value, "dtype", None)
+    if isinstance(value, jax.Array | np.ndarray) and (
+        jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32
+    ):
+        return value
+    remedy = "Make one with jax.random.key(seed)."
+    raise _refused(where, "key", "a random key of JAX", value, remedy)
+
+
+def sizes(value: Any, where: str, name: str = "shape") -> tuple[int, ...]:
+    """The shape of a stack: one integer >= 0 or several.
+
+    Example:
+        >>> sizes(3, "sample"), sizes((2, 0), "sample")
+        ((3,), (2, 0))
+    """
+    given = [value] if _integer(value) is not None else value
+    plain = isinstance(given, list | tuple)
+    found = tuple(_integer(size) for size in given) if plain else (None,)
+    if any(size is None or size < 0 for size in found):
+        raise _refused(where, name, "an integer >= 0 or a tuple of them", value, "")
+    return tuple(size for size in found if size is not None)
+
+
 def shown(value: Any, limit: int = 60) -> str:
     """A value as messages show it: short, and traced ones by their type only."""
     if isinstance(value, Tracer):
         return f"a traced value of type {value.aval.str_short()}"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= limit else f"an object of type {type(value).__name__}"
+    plain = value is None or isinstance(value, _PLAIN)
+    text = " ".join(repr(value).split()) if plain else ""
+    return text if 0 < len(text) <= limit else f"an object of type {type(value).__name__}"
 
 
 def _refused(where: str, name: str, wanted: str, value: Any, remedy: str) -> ArgumentError:
@@ -111,7 +156,7 @@ def _real(value: Any) -> Any:
     """The number as a float, a traced scalar as it is, None for what is no real number."""
     if isinstance(value, bool | np.bool_ | str | bytes) or getattr(value, "shape", ()) != ():
         return None
-    if np.dtype(getattr(value, "dtype", float)).kind not in "fiuV":  # V: bfloat16 and alike
+    if not _is_of_kind(value, float, "fiuV"):  # V: bfloat16 and alike
         return None
     if isinstance(value, Tracer):
         return value
@@ -124,9 +169,14 @@ def _real(value: Any) -> Any:
 def _integer(value: Any) -> int | None:
     if isinstance(value, bool | np.bool_ | Tracer):
         return None
-    if np.dtype(getattr(value, "dtype", int)).kind not in "iu":
+    if not _is_of_kind(value, int, "iu"):
         return None
     try:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def _is_of_kind(value: Any, plain: type, kinds: str) -> bool:
+    dtype = getattr(value, "dtype", np.dtype(plain))
+    return isinstance(dtype, np.dtype) and dtype.kind in kinds

@@ -148,11 +148,11 @@ class Plan:
         )
 
 
-def analyse(pattern: Pattern, ordering: Any = "auto", *, supernodal: bool = True) -> Plan:
+def analyse(pattern: Any, ordering: Any = "auto", *, supernodal: bool = True) -> Plan:
     """Return the plan of a symmetric pattern under an ordering; equal requests share one plan.
 
     Args:
-        pattern: a symmetric pattern.
+        pattern: a symmetric pattern, or a matrix that has one.
         ordering: a name, a permutation or a strategy, see `cholax.ordering.resolve`. "natural" and
             permutations are kept exactly; others may be replaced by an equivalent order.
         supernodal: False gives one column per supernode, so that the factor vector holds the
@@ -168,6 +168,7 @@ def analyse(pattern: Pattern, ordering: Any = "auto", *, supernodal: bool = True
         >>> analyse(pattern, "natural").nnz_factor
         4
     """
+    pattern = _given(pattern)
     if not pattern.symmetric:
         raise StructureError(
             f"analyse: the pattern must be symmetric, got a general one of shape "
@@ -271,6 +272,16 @@ def _shared(pattern: Pattern, request: Hashable, build: Callable[[], Plan]) -> P
 
 
 # --- helpers -------------------------------------------------------------------------------------
+
+
+def _given(pattern: Any) -> Pattern:
+    pattern = getattr(pattern, "pattern", pattern)
+    if isinstance(pattern, Pattern):
+        return pattern
+    raise StructureError(
+        f"analyse: need a symmetric Pattern or SparseMatrix, got {type(pattern).__name__}. "
+        "Convert a matrix first, for instance with cx.from_scipy(A, symmetric=True)."
+    )
 
 
 def _digest(pattern: Pattern, perm: np.ndarray, flags: np.ndarray) -> str:

@@ -9,11 +9,13 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax._core.failures import tolerant
+from cholax._core.jax_compat import boundary
 from cholax.implicit import status as codes
 from cholax.implicit.programs import solved
-from cholax.implicit.status import Status, conclude, make_status
+from cholax.implicit.status import Status, checked_limits, conclude, make_status
 from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import elementwise_solution
 
@@ -30,6 +32,7 @@ class _State(NamedTuple):
     steps: jax.Array
 
 
+@boundary
 @tolerant
 def bisect(
     F: Callable[..., Any],
@@ -75,6 +78,8 @@ def bisect(
         >>> round(float(jax.grad(f)(2.0)), 5)
         -0.2214
     """
+    tol, max_steps = checked_limits(tol, max_steps, "bisect", has_status, throw)
+    options.function(F, "bisect", "F")
     low, high = _ends(F, lower, upper, args)
     start, unravel = ravel(low, "bisect")
 
@@ -95,7 +100,12 @@ def bisect(
 
 def _ends(F: Any, lower: Any, upper: Any, args: Any) -> tuple[jax.Array, jax.Array]:
     flats = [ravel(end, "bisect") for end in (lower, upper)]
-    low, high = (jnp.asarray(unravel(flat)) for flat, unravel in flats)
+    try:
+        low, high = (jnp.asarray(unravel(flat)) for flat, unravel in flats)
+    except (TypeError, ValueError):
+        raise ShapeError(
+            "bisect: the ends must be numbers or arrays, got other containers. Use one array."
+        ) from None
     for name, end in (("lower", low), ("upper", high)):
         if not isinstance(end, Tracer) and not np.all(np.isfinite(end)):
             raise ArgumentError(

@@ -7,14 +7,15 @@ from typing import Any
 import jax
 from jax.scipy.sparse.linalg import gmres
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
 from cholax._core.failures import tolerant
+from cholax._core.jax_compat import boundary
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
 from cholax.implicit.newton import check_damping
 from cholax.implicit.programs import solved
 from cholax.implicit.root import newton_solution
-from cholax.implicit.status import Status, conclude
+from cholax.implicit.status import Status, checked_limits, conclude
 from cholax.implicit.system import System, check_square, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
 from cholax.sparsediff.sparsity import pattern_of
@@ -25,6 +26,7 @@ KRYLOV = 30
 SOLVERS = ("auto", "gmres", "dense", "lu", "cholesky")
 
 
+@boundary
 @tolerant
 def fixed_point(
     f: Callable[..., Any],
@@ -81,7 +83,8 @@ def fixed_point(
         Walker & Ni, Anderson acceleration for fixed-point iterations (2011); Christianson,
         Reverse accumulation and attractive fixed points (1994).
     """
-    _check_options(method, memory, linear_solver)
+    memory = _check_options(method, memory, linear_solver)
+    tol, max_steps = checked_limits(tol, max_steps, "fixed_point", has_status, throw)
     check_damping(damping, "fixed_point")
     start, unravel = ravel(z0, "fixed_point")
     pattern = None if sparsity is None else pattern_of(sparsity, "fixed_point")
@@ -97,25 +100,17 @@ def fixed_point(
         length = memory if method == "anderson" else 0
         return _by_iteration(system, equation, length, linear_solver, pattern, tol, max_steps)
 
-    options = (method, memory, linear_solver, pattern, tol, max_steps, damping)
-    key = ("fixed_point", *options, layout(z0))
+    chosen = (method, memory, linear_solver, pattern, tol, max_steps, damping)
+    key = ("fixed_point", *chosen, layout(z0))
     z, status = solved(solve, f, start, args, key)
     return conclude(unravel(z), status, "fixed_point", has_status, throw)
 
 
-def _check_options(method: str, memory: int, linear_solver: str) -> None:
-    if method not in ("plain", "anderson", "newton"):
-        raise ArgumentError(
-            f'fixed_point: method must be "plain", "anderson" or "newton", got {method!r}.'
-        )
-    if memory < 1:
-        raise ArgumentError(
-            f'fixed_point: memory must be at least 1, got {memory}. Use method="plain" for none.'
-        )
-    if linear_solver not in SOLVERS:
-        raise ArgumentError(
-            f"fixed_point: linear_solver must be one of {SOLVERS}, got {linear_solver!r}."
-        )
+def _check_options(method: str, memory: int, linear_solver: str) -> int:
+    where, remedy = "fixed_point", 'Use method="plain" for none.'
+    options.choice(method, where, "method", ("plain", "anderson", "newton"))
+    options.choice(linear_solver, where, "linear_solver", SOLVERS)
+    return options.count(memory, where, "memory", least=1, remedy=remedy)
 
 
 def _by_iteration(

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from cholax import primitives
-from cholax._core.errors import ArgumentError, StructureError
+from cholax._core import options
+from cholax._core.errors import StructureError
 from cholax._core.norms import max_norm
 from cholax.implicit.dense import inverse
 from cholax.linalg.cholesky import cholesky
@@ -176,10 +177,7 @@ def choose(
     residual: Residual, z: jax.Array, theta: Sequence[Any], solver: str, sparsity: Any, where: str
 ) -> LinearSolver:
     """The linear solver a name stands for, with the sparsity pattern found or taken."""
-    if solver not in ("auto", "cholesky", "lu", "dense"):
-        raise ArgumentError(
-            f'{where}: linear_solver must be "auto", "cholesky", "lu" or "dense", got {solver!r}.'
-        )
+    options.choice(solver, where, "linear_solver", ("auto", "cholesky", "lu", "dense"))
     if solver == "dense" or (solver == "auto" and sparsity is None and z.size <= DENSE_LIMIT):
         return Dense(residual)
     # No check in the program that the pattern misses nothing: an incomplete Jacobian slows Newton's

@@ -10,12 +10,13 @@ import numpy as np
 
 from cholax._core.errors import ShapeError
 from cholax._core.failures import tolerant
+from cholax._core.jax_compat import boundary
 from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
 from cholax.implicit.newton import newton
 from cholax.implicit.programs import solved
-from cholax.implicit.status import Status, conclude
+from cholax.implicit.status import Status, checked_limits, conclude
 from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
 from cholax.linalg.cholesky import cholesky
@@ -25,6 +26,7 @@ from cholax.sparsediff.hessian import hessian
 from cholax.sparsediff.sparsity import pattern_of
 
 
+@boundary
 @tolerant
 def minimize(
     f: Callable[..., Any],
@@ -69,6 +71,7 @@ def minimize(
         >>> z.round(4).tolist(), status.reason()
         ([0.0, 1.0], 'converged')
     """
+    tol, max_steps = checked_limits(tol, max_steps, "minimize", has_status, throw)
     start, unravel = ravel(z0, "minimize")
     pattern = None if sparsity is None else pattern_of(sparsity, "minimize")
 

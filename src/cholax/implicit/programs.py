@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax._core import options
+from cholax._core.foreign import refuse_foreign
 from cholax.sparsediff.captured import array_key, captured
 from cholax.sparsediff.flatten import StaticLeaf
 
@@ -31,7 +33,7 @@ def solved(
     function: Callable[..., Any],
     start: Any,
     args: Sequence[Any],
-    key: Hashable,
+    key: tuple[Any, ...],
 ) -> Any:
     """`solve(function, start, args)` as a compiled program that is kept.
 
@@ -43,9 +45,14 @@ def solved(
         args: the other arguments, any pytrees.
         key: the solver's name, its options and whatever else decides the program.
     """
+    where = key[0]
+    options.function(function, where)
+    for leaf in jax.tree.leaves(args):
+        if not isinstance(leaf, str | bytes) and not callable(leaf):
+            refuse_foreign(leaf, f"{where}: args")
     data, rebuild, static = split_arguments(args)
     held = captured(function)
-    if held is None:
+    if held is None or any(isinstance(part, Tracer) for part in key):
         # A function that closes over a tracer belongs to this trace: nothing of it is kept.
         return solve(function, start, args)
     program = _remembered(

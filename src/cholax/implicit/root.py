@@ -5,17 +5,19 @@ from typing import Any
 
 import jax
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
 from cholax._core.failures import tolerant
+from cholax._core.jax_compat import boundary
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import check_damping, newton
 from cholax.implicit.programs import solved
-from cholax.implicit.status import conclude
+from cholax.implicit.status import checked_limits, conclude
 from cholax.implicit.system import System, check_square, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
 from cholax.sparsediff.sparsity import pattern_of
 
 
+@boundary
 @tolerant
 def root(
     F: Callable[..., Any],
@@ -83,8 +85,8 @@ def root(
         Chamberlain et al., The watchdog technique (1982); Griewank & Walther, *Evaluating
         Derivatives* (2008), chapter 15.
     """
-    if method != "newton":
-        raise ArgumentError(f'root: method must be "newton", got {method!r}.')
+    options.choice(method, "root", "method", ("newton",))
+    tol, max_steps = checked_limits(tol, max_steps, "root", has_status, throw)
     check_damping(damping, "root")
     start, unravel = ravel(z0, "root")
     pattern = None if sparsity is None else pattern_of(sparsity, "root")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax._core import options
 from cholax._core.errors import ConvergenceError
 from cholax._core.pickling import reduce_tuple
 
@@ -72,6 +73,19 @@ def make_status(code: jax.Array, steps: Any, residual: jax.Array, error: jax.Arr
     """A status from a code; an iteration still running is one whose steps ran out."""
     code = jnp.where(code == RUNNING, MAX_STEPS, code).astype(jnp.int32)
     return Status(code == CONVERGED, jnp.asarray(steps, jnp.int32), residual, error, code)
+
+
+def checked_limits(
+    tol: Any, max_steps: Any, where: str, has_status: Any, throw: Any
+) -> tuple[Any, Any]:
+    """`tol` and `max_steps` (None where left out), after a check of all options of a solver."""
+    options.flag(has_status, where, "has_status")
+    options.flag(throw, where, "throw")
+    remedy = "Leave it out for the default."
+    tol = None if tol is None else options.tolerance(tol, where, remedy=remedy)
+    if max_steps is not None:
+        max_steps = options.count(max_steps, where, "max_steps", least=1, remedy=remedy)
+    return tol, max_steps
 
 
 def conclude(value: Any, status: Status, where: str, has_status: bool, throw: bool) -> Any:

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError
+from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import split_closure
 from cholax.implicit.programs import split_arguments
 
@@ -43,6 +44,7 @@ def layout(tree: Any) -> Hashable:
 
 def ravel(tree: Any, where: str) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
     """A pytree of float arrays of one dtype as one vector, and the way back."""
+    refuse_foreign_tree(tree, where)
     leaves, treedef = jax.tree.flatten(tree)
     # Python floats take the default dtype; any array must already have a supported one.
     plain = [isinstance(x, float) and not isinstance(x, np.generic) for x in leaves]

@@ -8,6 +8,7 @@ from cholax import primitives
 from cholax._core.errors import StructureError
 from cholax._core.failures import throwing
 from cholax.analysis import Plan, analyse
+from cholax.linalg import operands
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
 
@@ -48,7 +49,7 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
     if not isinstance(A, SparseMatrix):
         raise StructureError(
             f"cholesky: need a cholax SparseMatrix, got {type(A).__name__}. "
-            "Convert with cx.from_scipy(A, symmetric=True) or cx.from_dense(A, symmetric=True)."
+            f"{operands.conversion(A, ', symmetric=True')}"
         )
     if not A.symmetric:
         raise StructureError(

@@ -1,5 +1,6 @@
 """Sparse matrices from other formats and from lists of entries."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,12 +11,18 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.dtypes import check_values
-from cholax._core.errors import PatternError, ShapeError, StructureError, UnsupportedError
-from cholax.linalg import maps
+from cholax._core import options
+from cholax._core.dtypes import check_dtype, check_values
+from cholax._core.errors import (
+    ArgumentError,
+    PatternError,
+    ShapeError,
+    StructureError,
+    UnsupportedError,
+)
+from cholax.linalg import maps, operands
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern, build
-from cholax.patterns.pattern import check_static
 
 if TYPE_CHECKING:
     from jax.experimental.sparse import BCOO
@@ -112,7 +119,7 @@ def from_dense(
     *,
     symmetric: bool = False,
     half: bool = False,
-    pattern: Pattern | None = None,
+    pattern: Pattern | SparseMatrix | None = None,
 ) -> SparseMatrix:
     """Keep the non-zero entries of a dense array, or those of a given pattern.
 
@@ -122,8 +129,9 @@ def from_dense(
         array: `(rows, columns)` float32 or float64. It may be traced if `pattern` is given.
         symmetric: as for `from_scipy`; a given pattern decides by itself.
         half: as for `from_scipy`.
-        pattern: where to read the array. Concrete arrays must be zero elsewhere. A symmetric
-            pattern reads both triangles and averages them.
+        pattern: where to read the array, a `Pattern` or a `SparseMatrix` with that of its own.
+            Concrete arrays must be zero elsewhere. A symmetric pattern reads both triangles and
+            averages them.
 
     Returns:
         A `SparseMatrix`.
@@ -144,6 +152,7 @@ def from_dense(
             f"{where}: need a matrix, got shape {values.shape}. Use jax.vmap over a stack."
         )
     if pattern is not None:
+        pattern = operands.pattern_of(pattern, where)
         return _read_dense(values, pattern, symmetric, where)
     if isinstance(values, Tracer):
         raise PatternError(
@@ -179,19 +188,8 @@ def from_bcoo(B: "BCOO", /, *, symmetric: bool = False, half: bool = False) -> S
         3
     """
     where = "from_bcoo"
-    if not (hasattr(B, "indices") and hasattr(B, "data") and hasattr(B, "n_batch")):
-        raise UnsupportedError(f"{where}: need a BCOO, got {type(B).__name__}. Use cx.from_scipy.")
-    if B.n_batch or B.n_dense or B.ndim != 2:
-        raise ShapeError(
-            f"{where}: need a matrix without batch or dense dimensions, got shape {B.shape} with "
-            f"n_batch={B.n_batch}, n_dense={B.n_dense}. Use jax.vmap over the data."
-        )
-    indices = check_static(B.indices, where).reshape(-1, 2)
-    # BCOO fills up with entries just outside the shape; JAX itself drops them.
-    inside = np.flatnonzero((indices < np.array(B.shape)).all(axis=1))
-    rows, columns = indices[inside].T
-    pattern, positions = build.from_coo(rows, columns, (B.shape[0], B.shape[1]), where=where)
-    values = B.data if inside.size == len(indices) else B.data[inside]
+    pattern, positions, inside = build.from_bcoo(B, where=where)
+    values = B.data if inside.size == B.data.size else B.data[inside]
     return summed(values, pattern, positions, symmetric, half, where)
 
 
@@ -218,13 +216,20 @@ def from_matrix_market(
         >>> cx.from_matrix_market(io.BytesIO(text), dtype="float32").to_dense().tolist()
         [[4.0, 1.0], [1.0, 0.0]]
     """
+    if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
+        raise ArgumentError(
+            f"from_matrix_market: need a file name or an open file, got {type(source).__name__}."
+        )
     header = scipy.io.mminfo(source)
     if hasattr(source, "seek"):
         source.seek(0)
     half_storage = bool(header[5] == "symmetric") if symmetric is None else symmetric
     # mmread fills in the other triangle of a symmetric file, and gives "array" files dense.
     Q = scipy.sparse.coo_array(scipy.io.mmread(source, spmatrix=False))
-    return from_scipy(Q if dtype is None else Q.astype(dtype), symmetric=half_storage)
+    return from_scipy(
+        Q if dtype is None else Q.astype(check_dtype(dtype, "from_matrix_market")),
+        symmetric=half_storage,
+    )
 
 
 def summed(
@@ -242,7 +247,8 @@ def summed(
             f"{where}: need one value per entry, {positions.size}, got shape {array.shape}. "
             "Use jax.vmap over a stack of values."
         )
-    if half and not symmetric:
+    symmetric = options.flag(symmetric, where, "symmetric")
+    if options.flag(half, where, "half") and not symmetric:
         raise StructureError(
             f"{where}: half=True says that one triangle stands for both, got symmetric=False. "
             "Pass symmetric=True as well, or leave half out for a triangular matrix."

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from cholax._core.dtypes import check_values
+from cholax._core.dtypes import check_dtype, check_values, read_array
 from cholax._core.errors import ShapeError, StructureError
+from cholax._core.foreign import refuse_foreign
 from cholax.linalg import operands
 from cholax.linalg.construct import summed
 from cholax.linalg.matrix import SparseMatrix
@@ -36,7 +37,8 @@ def eye(n: int, /, *, dtype: Any = None) -> SparseMatrix:
     shape = check_shape((n, n), "eye")
     starts = np.arange(shape[0] + 1, dtype=np.int32)
     pattern = Pattern.trusted(shape, starts, starts[:-1].copy(), symmetric=True)
-    return SparseMatrix(np.ones(shape[0], dtype or jnp.result_type(float)), pattern)
+    dtype = check_dtype(jnp.result_type(float) if dtype is None else dtype, "eye")
+    return SparseMatrix(np.ones(shape[0], dtype), pattern)
 
 
 def diags(
@@ -75,7 +77,13 @@ def diags(
         [[2.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 2.0]]
     """
     places = [int(k) for k in np.atleast_1d(check_static(offsets, "diags: offsets"))]
-    diagonals = list(diagonals)
+    if not isinstance(diagonals, list | tuple | np.ndarray | jax.Array):
+        refuse_foreign(diagonals, "diags", "a list of diagonals")
+        raise ShapeError(
+            f"diags: need a list of diagonals, one per offset, got {type(diagonals).__name__}. "
+            "Pass [d] and [0] for one."
+        )
+    diagonals = [v if operands.is_scalar(v) else read_array(v, "diags") for v in diagonals]
     if len(places) != len(diagonals) or len(set(places)) != len(places):
         raise ShapeError(
             f"diags: need one distinct offset per diagonal, got {len(diagonals)} diagonals and "
@@ -90,7 +98,7 @@ def diags(
     vectors = _diagonal_vectors(diagonals, places, shape, dtype)
     rows = np.concatenate([np.arange(v.size) + max(-k, 0) for v, k in vectors] or [[]])
     columns = np.concatenate([np.arange(v.size) + max(k, 0) for v, k in vectors] or [[]])
-    empty = jnp.zeros(0, dtype or jnp.result_type(float))
+    empty = jnp.zeros(0, jnp.result_type(float) if dtype is None else check_dtype(dtype, "diags"))
     values = jnp.concatenate([v for v, _ in vectors]) if vectors else empty
     pattern, positions = build.from_coo(
         rows.astype(np.int32), columns.astype(np.int32), shape, where="diags"
@@ -117,7 +125,7 @@ def _diagonal_vectors(
     given = [v for v in diagonals if not operands.is_scalar(v)]
     if dtype is None:
         dtype = check_values(given[0], "diags").dtype if given else jnp.result_type(float)
-    check_values(np.empty(0, dtype), "diags")
+    dtype = check_dtype(dtype, "diags")
     vectors = []
     for v, k in zip(diagonals, places, strict=True):
         # Diagonal k of an m×n matrix: from row max(-k, 0) and column max(k, 0) to the border.

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cholax import primitives
+from cholax._core import options
 from cholax._core.errors import CholaxError, ShapeError
 from cholax._core.failures import Factorization, pivot_failure
 from cholax.analysis import Plan
@@ -196,9 +197,8 @@ class Factor(Factorization):
             >>> cx.cholesky(4.0 * cx.eye(2)).sample(jax.random.key(0), (5, 3)).shape
             (5, 3, 2)
         """
-        shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
-        if any(size < 0 for size in shape):
-            raise ShapeError(f"Factor.sample: sizes must not be negative, got shape {shape}.")
+        options.random_key(key, "Factor.sample")
+        shape = options.sizes(shape, "Factor.sample")
         z = jax.random.normal(key, (self.n, int(np.prod(shape))), self._panels.dtype)
         return self.half_solve_t(z).T.reshape(*shape, self.n)
 
@@ -216,7 +216,6 @@ class Factor(Factorization):
         return SparseMatrix(primitives.gather(entry_map, self._panels), pattern)
 
     def _right_hand_side(self, b: ArrayLike, where: str) -> tuple[jax.Array, jax.Array]:
-        operands.refuse_foreign(b, where)
         if getattr(self._panels, "ndim", 1) != 1:
             raise ShapeError(
                 f"{where}: this is a batch of factors, of shape {self.status.shape}. Map over it: "

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cholax._core.errors import StructureError
+from cholax._core.options import shown
 from cholax.analysis import Plan
 from cholax.patterns import Pattern
 from cholax.patterns.build import from_coo
@@ -49,9 +50,10 @@ def _target(plan: Plan, pattern: Any) -> Pattern:
         return plan.pattern
     if isinstance(pattern, str) and pattern == FILLED:
         return filled_pattern(plan)
+    pattern = getattr(pattern, "pattern", pattern)  # a matrix stands for its pattern
     if not isinstance(pattern, Pattern):
         raise StructureError(
-            f'selected_inverse: pattern must be None, "filled" or a Pattern, got {pattern!r}. '
+            f'selected_inverse: pattern must be None, "filled" or a Pattern, got {shown(pattern)}. '
             "Build one with cx.Pattern(shape, indptr, indices)."
         )
     if pattern.shape != (plan.n, plan.n):

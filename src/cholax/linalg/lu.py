@@ -68,8 +68,7 @@ def lu(
     """
     if not isinstance(A, SparseMatrix):
         raise StructureError(
-            f"lu: need a cholax SparseMatrix, got {type(A).__name__}. "
-            "Convert with cx.from_scipy(A) or cx.from_dense(A)."
+            f"lu: need a cholax SparseMatrix, got {type(A).__name__}. {operands.conversion(A)}"
         )
     plan = lu_plan_for(A, ordering, capacity)
     free = capacity is None and not isinstance(ordering, LUPlan)
@@ -210,7 +209,6 @@ class LU(Factorization):
             >>> F.solve(jnp.array([2.0, 0.0]), transpose=True).tolist()
             [1.0, -1.0]
         """
-        operands.refuse_foreign(b, "LU.solve")
         self._refuse_batch("LU.solve")
         array = operands.same_dtype(b, self.A.dtype, "LU.solve")
         if array.ndim not in (1, 2) or array.shape[0] != self.n:

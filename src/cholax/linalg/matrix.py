@@ -9,8 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.dtypes import check_values
+from cholax._core.dtypes import check_dtype, check_values
 from cholax._core.errors import ShapeError, StructureError, UnsupportedError
+from cholax._core.options import shown
 from cholax._core.pickling import pack, unpack
 from cholax.linalg import arithmetic, maps, operands
 from cholax.linalg.export import Export
@@ -178,7 +179,7 @@ class SparseMatrix(Export):
         if isinstance(other, SparseMatrix):
             factors = values, self.pattern, entries(other, "A @ B"), other.pattern
             return _wrap(*arithmetic.product(*factors))
-        operands.refuse_foreign(other, "A @ x")
+        operands.refuse_foreign_matrix(other, "A @ x")
         if not operands.is_dense(other):
             return NotImplemented
         x = operands.same_dtype(other, values.dtype, "A @ x")
@@ -190,7 +191,7 @@ class SparseMatrix(Export):
 
     def __rmatmul__(self, other: Any) -> Any:
         values = entries(self, "x @ A")
-        operands.refuse_foreign(other, "x @ A")
+        operands.refuse_foreign_matrix(other, "x @ A")
         if not operands.is_dense(other):
             return NotImplemented
         x = operands.same_dtype(other, values.dtype, "x @ A")
@@ -335,8 +336,10 @@ class SparseMatrix(Export):
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, tuple) or len(key) != 2:
+            given = f"{len(key)}" if isinstance(key, tuple) else f"only one, {shown(key)}"
             raise ShapeError(
-                f"A[rows, columns]: need two indices, got {key!r}. Use A[i, :] for a row."
+                f"A[rows, columns]: need two indices, got {given}. "
+                "Use A[i, :] for row i, A[:, j] for column j."
             )
         rows, one_row = operands.static_index(key[0], self.shape[0], "A[rows, columns]: rows")
         columns, one_column = operands.static_index(
@@ -373,7 +376,7 @@ class SparseMatrix(Export):
             'float32'
         """
         # Checked before JAX converts: with 64-bit types disabled it would give float32 silently.
-        check_values(np.empty(0, dtype), "astype")
+        dtype = check_dtype(dtype, "astype")
         return _wrap(entries(self, "astype").astype(dtype), self.pattern)
 
 
@@ -415,10 +418,9 @@ jax.tree_util.register_pytree_with_keys(
 def entries(A: SparseMatrix, where: str) -> jax.Array:
     """The values of one matrix; raises for another type, and for the stack that vmap returns."""
     if not isinstance(A, SparseMatrix):
-        operands.refuse_foreign(A, where)
+        operands.refuse_foreign_matrix(A, where)
         raise UnsupportedError(
-            f"{where}: need a SparseMatrix, got {type(A).__name__}. "
-            "Convert it with cx.from_dense, cx.from_scipy or cx.from_coo."
+            f"{where}: need a SparseMatrix, got {type(A).__name__}. {operands.conversion(A)}"
         )
     return operands.unbatched(A.values, where)
 

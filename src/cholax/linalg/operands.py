@@ -7,10 +7,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 from jax.core import Tracer
 
-from cholax._core.dtypes import check_values
-from cholax._core.errors import DtypeError, PatternError, ShapeError, UnsupportedError
+from cholax._core.dtypes import check_values, read_array
+from cholax._core.errors import (
+    DtypeError,
+    PatternError,
+    ShapeError,
+    StructureError,
+    UnsupportedError,
+)
+from cholax._core.foreign import is_sparse, refuse_library
+from cholax.patterns import Pattern
 from cholax.patterns.pattern import check_static
 
 
@@ -28,21 +37,46 @@ def is_dense(x: Any) -> bool:
 
 def is_foreign_sparse(x: Any) -> bool:
     """A sparse matrix of SciPy, of jax.experimental.sparse or alike."""
-    return hasattr(x, "todense") or hasattr(x, "to_scipy_sparse")
+    return is_sparse(x) and not hasattr(x, "pattern")
 
 
-def refuse_foreign(x: Any, where: str) -> None:
+def conversion(x: Any, options: str = "") -> str:
+    """Which function makes a SparseMatrix of x, for messages."""
+    if scipy.sparse.issparse(x):
+        return f"Convert it with cx.from_scipy(A{options})."
+    if is_foreign_sparse(x):
+        made = "" if hasattr(x, "n_batch") and hasattr(x, "data") else " (a BCOO)"
+        return f"Convert it with cx.from_bcoo(A{options}){made}."
+    if is_dense(x):
+        return f"Convert it with cx.from_dense(A{options})."
+    return "Build one with cx.from_coo, cx.from_dense, cx.from_scipy or cx.from_bcoo."
+
+
+def pattern_of(x: Any, where: str) -> Pattern:
+    """The pattern meant by a `Pattern` or by a matrix of ours."""
+    pattern = getattr(x, "pattern", x)
+    if isinstance(pattern, Pattern):
+        return pattern
+    raise StructureError(
+        f"{where}: need a cholax Pattern, got {type(x).__name__}. "
+        "Build one with cx.Pattern(shape, indptr, indices), or take the pattern of a SparseMatrix."
+    )
+
+
+def refuse_foreign_matrix(x: Any, where: str) -> None:
     """Raise `UnsupportedError` for a sparse matrix of another library."""
     if is_foreign_sparse(x):
         raise UnsupportedError(
             f"{where}: need a cholax SparseMatrix, got {type(x).__module__}.{type(x).__name__}. "
-            "Convert it with cx.from_scipy or cx.from_bcoo."
+            f"{conversion(x)}"
         )
+    if not hasattr(x, "pattern"):
+        refuse_library(x, where, "a SparseMatrix or an array")
 
 
 def refuse(x: Any, where: str, remedy: str) -> Any:
     """Raise for a known type that `where` does not take, else return NotImplemented for Python."""
-    refuse_foreign(x, where)
+    refuse_foreign_matrix(x, where)
     known = is_scalar(x) or is_dense(x) or hasattr(x, "pattern")
     if known:
         kind = "a scalar" if is_scalar(x) else f"an object of type {type(x).__name__}"
@@ -55,7 +89,7 @@ def scalar(x: Any, dtype: np.dtype, where: str) -> Any:
     if isinstance(x, int | float) and not isinstance(x, np.generic):
         return dtype.type(x)
     weak = getattr(x, "weak_type", False)
-    kind = np.dtype(getattr(x, "dtype", complex)).kind
+    kind = x_dtype(x).kind
     if not (kind in "iu" or (weak and kind == "f")) and x_dtype(x) != dtype:
         raise DtypeError(
             f"{where}: the scalar and the matrix must have one dtype, got {x_dtype(x)} and "
@@ -65,8 +99,11 @@ def scalar(x: Any, dtype: np.dtype, where: str) -> Any:
 
 
 def x_dtype(x: Any) -> np.dtype:
-    """Dtype of an array or Python scalar."""
-    return np.dtype(x.dtype) if hasattr(x, "dtype") else np.asarray(x).dtype
+    """Dtype of an array or Python scalar; a random key has none that means anything here."""
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    return (
+        np.dtype(object) if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype)
+    )
 
 
 def same_dtype(x: Any, dtype: np.dtype, where: str) -> jax.Array:
@@ -92,7 +129,6 @@ def unbatched(values: Any, where: str) -> jax.Array:
 
 def vector(x: Any, length: int, dtype: np.dtype, where: str) -> jax.Array:
     """Return `x` as an array of shape `(length,)` and the matrix's dtype, or raise."""
-    refuse_foreign(x, where)
     array = same_dtype(x, dtype, where)
     if array.shape != (length,):
         raise ShapeError(
@@ -131,7 +167,7 @@ def static_index(index: Any, size: int, where: str) -> tuple[np.ndarray, bool]:
                 check_static(bound, where)
         return np.arange(*index.indices(size), dtype=np.int32), False
     if isinstance(index, list | tuple | range):
-        index = np.asarray(index)
+        index = read_array(index, where)
     if getattr(index, "dtype", None) == np.bool_ and not isinstance(index, Tracer):
         index = _from_mask(np.asarray(index), size, where)
     array = check_static(_whole(index, where), where)

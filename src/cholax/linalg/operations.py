@@ -1,17 +1,20 @@
 """Functions of sparse matrices: blocks, Kronecker products, congruence, quadratic forms, traces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from cholax import primitives
+from cholax._core import options
 from cholax._core.dtypes import check_same_dtype
-from cholax._core.errors import ShapeError, StructureError
+from cholax._core.errors import ShapeError, StructureError, UnsupportedError
 from cholax.linalg import maps, operands
 from cholax.linalg.matrix import SparseMatrix, entries
+from cholax.patterns.pattern import INDEX_LIMIT
 
 Block = SparseMatrix | None
 
@@ -60,7 +63,7 @@ def block_diag(blocks: Sequence[SparseMatrix], /) -> SparseMatrix:
         >>> cx.block_diag([cx.eye(2), 3.0 * cx.eye(1)]).diagonal().tolist()
         [1.0, 1.0, 3.0]
     """
-    blocks = list(blocks)
+    blocks = _listed(blocks, "block_diag")
     for A in blocks:
         entries(A, "block_diag")
     symmetric = all(A.symmetric for A in blocks)
@@ -86,7 +89,7 @@ def hstack(blocks: Sequence[SparseMatrix], /) -> SparseMatrix:
         >>> cx.hstack([cx.eye(2), cx.eye(2)]).shape
         (2, 4)
     """
-    return _grid([list(blocks)], "hstack")
+    return _grid([_listed(blocks, "hstack")], "hstack")
 
 
 def vstack(blocks: Sequence[SparseMatrix], /) -> SparseMatrix:
@@ -107,7 +110,7 @@ def vstack(blocks: Sequence[SparseMatrix], /) -> SparseMatrix:
         >>> cx.vstack([cx.eye(2), cx.eye(2)]).shape
         (4, 2)
     """
-    return _grid([[A] for A in blocks], "vstack")
+    return _grid([[A] for A in _listed(blocks, "vstack")], "vstack")
 
 
 def block(blocks: Sequence[Sequence[Block]], /, *, symmetric: bool = False) -> SparseMatrix:
@@ -134,7 +137,11 @@ def block(blocks: Sequence[Sequence[Block]], /, *, symmetric: bool = False) -> S
         >>> K.to_dense().tolist()
         [[1.0, 0.0, 5.0], [0.0, 1.0, 0.0], [5.0, 0.0, 1.0]]
     """
-    return _grid([list(row) for row in blocks], "block", symmetric)
+    options.flag(symmetric, "block", "symmetric")
+    rows = _listed(blocks, "block", "a list of rows of blocks")
+    return _grid(
+        [_listed(row, "block", "a list of rows of blocks") for row in rows], "block", symmetric
+    )
 
 
 def congruence(B: SparseMatrix, d: ArrayLike | None = None, /) -> SparseMatrix:
@@ -244,8 +251,19 @@ def tril(A: SparseMatrix, /, k: int = 0) -> SparseMatrix:
         >>> cx.tril(cx.from_dense(jnp.array([[1.0, 2.0], [3.0, 4.0]]))).to_dense().tolist()
         [[1.0, 0.0], [3.0, 4.0]]
     """
-    pattern, source = maps.tril(A.pattern, int(k))
-    return SparseMatrix(primitives.gather(source, entries(A, "tril")), pattern)
+    values = entries(A, "tril")
+    pattern, source = maps.tril(A.pattern, options.count(k, "tril", "k", least=-INDEX_LIMIT))
+    return SparseMatrix(primitives.gather(source, values), pattern)
+
+
+def _listed(blocks: Any, where: str, need: str = "a list of matrices") -> list[Any]:
+    """The blocks of a list, tuple or generator; matrices and arrays are none."""
+    if isinstance(blocks, list | tuple | Iterator):
+        return list(blocks)
+    raise UnsupportedError(
+        f"{where}: need {need}, got {type(blocks).__name__}. Pass them in one list: "
+        f"cx.{where}({'[[A, B], [C, D]]' if where == 'block' else '[A, B]'})."
+    )
 
 
 def _grid(grid: list[list[Block]], where: str, symmetric: bool = False) -> SparseMatrix:

@@ -17,7 +17,7 @@ from cholax.analysis import LUPlan, Plan
 from cholax.linalg import operands
 from cholax.linalg.checked import checked
 from cholax.linalg.cholesky import cholesky, plan_for
-from cholax.linalg.factor_maps import FILLED, inverse_map
+from cholax.linalg.factor_maps import inverse_map
 from cholax.linalg.lu import lu, lu_plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
@@ -53,12 +53,17 @@ def _run(program: Callable[..., Any], throw: bool) -> Callable[..., Any]:
 
 
 def _symmetric(A: Any, where: str) -> None:
-    if not isinstance(A, SparseMatrix) or not A.symmetric:
-        got = repr(A) if isinstance(A, SparseMatrix) else type(A).__name__
+    if isinstance(A, SparseMatrix) and A.symmetric:
+        return
+    if not isinstance(A, SparseMatrix):
         raise StructureError(
-            f"{where}: need a symmetric SparseMatrix, got {got}. Build it with symmetric=True; "
-            "for general matrices there are cx.lu and cx.solve."
+            f"{where}: need a symmetric SparseMatrix, got {type(A).__name__}. "
+            f"{operands.conversion(A, ', symmetric=True')}"
         )
+    raise StructureError(
+        f"{where}: need a symmetric SparseMatrix, got {A!r}. Build it with symmetric=True; "
+        "for general matrices there are cx.lu and cx.solve."
+    )
 
 
 def solve(
@@ -81,13 +86,16 @@ def solve(
         >>> cx.solve(A, jnp.array([2.0, 3.0])).tolist()
         [2.0, 1.0]
     """
-    operands.refuse_foreign(b, "solve")
-    if isinstance(A, SparseMatrix) and not A.symmetric:
+    if not isinstance(A, SparseMatrix):
+        raise StructureError(
+            f"solve: need a cholax SparseMatrix, got {type(A).__name__}. {operands.conversion(A)} "
+            "With symmetric=True it is solved by Cholesky, else by LU."
+        )
+    if not A.symmetric:
         if not isinstance(A.values, Tracer):  # more room, where these values need it
             return lu(A, ordering=ordering, throw=throw).solve(b)
         plan = lu_plan_for(A, ordering)
         return _run(_solve_general, throw)(A, operands.same_dtype(b, A.dtype, "solve"), plan)
-    _symmetric(A, "solve")
     b = operands.same_dtype(b, A.dtype, "solve")
     return _run(_solve, throw)(A, b, plan_for(A, ordering))
 
@@ -122,9 +130,10 @@ def selected_inverse(
         [[0.66..., -0.33...], [-0.33..., 0.66...]]
     """
     _symmetric(A, "selected_inverse")
-    if pattern is not None and not isinstance(pattern, Pattern) and pattern != FILLED:
-        inverse_map(plan_for(A, ordering), pattern)
-    return _run(_selected_inverse, throw)(A, plan_for(A, ordering), pattern)
+    plan = plan_for(A, ordering)
+    if not isinstance(pattern, str | None):
+        pattern = inverse_map(plan, pattern)[0]
+    return _run(_selected_inverse, throw)(A, plan, pattern)
 
 
 def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> jax.Array:

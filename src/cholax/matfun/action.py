@@ -19,6 +19,8 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import check_same_dtype, check_values
 from cholax._core.errors import ArgumentError, ShapeError, StructureError
+from cholax._core.foreign import refuse_foreign
+from cholax._core.jax_compat import boundary
 from cholax._core.norms import max_norm
 from cholax.linalg import SparseMatrix
 
@@ -28,6 +30,7 @@ _DEGREE = {"float32": (20, 3.6), "float64": (30, 3.5)}
 _TRACED_STEPS = 64
 
 
+@boundary
 def expm_multiply(
     A: SparseMatrix | Callable[[Array], Array],
     b: ArrayLike,
@@ -73,6 +76,7 @@ def expm_multiply(
     """
     where = "expm_multiply"
     start = check_values(b, where)
+    refuse_foreign(t, f"{where}: t")
     time = jnp.asarray(t, start.dtype)
     if isinstance(A, SparseMatrix):
         product, shift, bound = _of_matrix(A, start)

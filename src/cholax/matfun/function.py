@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
+from cholax._core.jax_compat import boundary
 from cholax._core.linear_map import linear_map
 
 Array = jax.Array
@@ -196,6 +197,7 @@ def _check_commutes(A: ArrayLike, value: Array, name: str) -> None:
         )
 
 
+@boundary
 def frechet(f: Callable[[Array], Array], A: ArrayLike, E: ArrayLike) -> Array:
     """L(A, E), the derivative of a matrix function at A in the direction E.
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from cholax._core.foreign import refuse_foreign_tree
+from cholax._core.jax_compat import boundary
 from cholax.numdiff import evaluate as evaluation
 from cholax.numdiff.complex_step import complex_along
 from cholax.numdiff.directional import Frame, along, frame
@@ -50,8 +52,10 @@ class Difference:
         """The compiled forms of f."""
         return evaluation.Calls(self.f)
 
+    @boundary
     def __call__(self, x: Any, *args: Any) -> Any:
         """The derivative with respect to x."""
+        refuse_foreign_tree(x, f"{self.options.where}: x")
         x = jax.tree.map(jnp.asarray, x)
         result = self.compute(self, x, args)
         return result if self.finish is None else self.finish(self, result, x, args)

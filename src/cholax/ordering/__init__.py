@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
+from cholax._core.dtypes import read_array
 from cholax._core.errors import OrderingError
+from cholax._core.options import shown
 from cholax.ordering._base import Ordering as Ordering
 from cholax.ordering.amd import AMD as AMD
 from cholax.ordering.auto import Auto as Auto
@@ -49,9 +52,11 @@ def resolve(ordering: Any) -> Ordering:
                 f'ordering: need one of {names} or a permutation, got "{ordering}".'
             )
         return STRATEGIES[ordering]()
-    if ordering is None or callable(ordering) or np.ndim(ordering) == 0:
+    if not isinstance(ordering, list | tuple | range | np.ndarray | jax.Array) or (
+        np.ndim(read_array(ordering, "ordering")) == 0
+    ):
         raise OrderingError(
-            f"ordering: need a name, a permutation or a strategy object, got {ordering!r}. "
+            f"ordering: need a name, a permutation or a strategy object, got {shown(ordering)}. "
             'Leave it out for "auto".'
         )
     return Given(ordering)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cholax._core.dtypes import read_array
 from cholax._core.errors import OrderingError
 from cholax.ordering._base import Ordering, check_symmetric
 from cholax.patterns import Pattern
@@ -21,7 +22,7 @@ class Given(Ordering):
     keeps_order: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        permutation = _checked(np.asarray(self.permutation))
+        permutation = _checked(np.asarray(read_array(self.permutation, "ordering")))
         permutation.flags.writeable = False
         object.__setattr__(self, "permutation", permutation)
 

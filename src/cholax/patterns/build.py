@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cholax._core.errors import PatternError, ShapeError, StructureError
+from cholax._core.dtypes import read_array
+from cholax._core.errors import PatternError, ShapeError, StructureError, UnsupportedError
 from cholax.patterns import algebra
 from cholax.patterns.indexing import canonical
 from cholax.patterns.pattern import Pattern, check_shape, check_static
@@ -71,9 +72,31 @@ def from_csr(
     return from_coo(rows, indices, shape, where=where)
 
 
+def from_bcoo(B: Any, *, where: str = "from_bcoo") -> tuple[Pattern, np.ndarray, np.ndarray]:
+    """General pattern of a `jax.experimental.sparse.BCOO`, `positions`, and what they number.
+
+    BCOO fills up with entries at `shape` itself, which JAX drops, and so does this; the third
+    result lists the entries that are left. Other indices outside the shape are errors.
+    """
+    if not (hasattr(B, "indices") and hasattr(B, "data") and hasattr(B, "n_batch")):
+        remedy = (
+            "Use cx.from_scipy." if hasattr(B, "tocoo") else "Use B.to_bcoo() or cx.from_dense."
+        )
+        raise UnsupportedError(f"{where}: need a BCOO, got {type(B).__name__}. {remedy}")
+    if B.n_batch or B.n_dense or len(B.shape) != 2:
+        raise ShapeError(
+            f"{where}: need a matrix without batch or dense dimensions, got shape {B.shape} with "
+            f"n_batch={B.n_batch}, n_dense={B.n_dense}. Use jax.vmap over the data."
+        )
+    indices = check_static(B.indices, where).reshape(-1, 2)
+    inside = np.flatnonzero((indices != np.array(B.shape)).any(axis=1))
+    rows, columns = indices[inside].T
+    return *from_coo(rows, columns, (B.shape[0], B.shape[1]), where=where), inside
+
+
 def from_mask(mask: ArrayLike, *, where: str = "from_mask") -> tuple[Pattern, np.ndarray]:
     """General pattern of the true entries of a dense array, taken row by row (`numpy.nonzero`)."""
-    mask = np.asarray(mask)
+    mask = np.asarray(read_array(mask, where))
     if mask.ndim != 2:
         raise ShapeError(
             f"{where}: need a matrix, got an array of shape {mask.shape}. "

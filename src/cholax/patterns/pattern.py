@@ -5,12 +5,13 @@ import operator
 from functools import cached_property
 from typing import Any, NoReturn, Self, final
 
+import jax
 import numpy as np
-from jax.core import Tracer
 from numpy.typing import ArrayLike
 
 from cholax._core.dtypes import check_index_array
 from cholax._core.errors import PatternError, ShapeError, StructureError
+from cholax._core.options import shown
 
 # Part of every fingerprint: raise it when the meaning of the arrays changes, so that plans and
 # compiled programs of two versions can never be taken for each other.
@@ -190,10 +191,12 @@ def _unpickle(
 def check_shape(shape: Any, where: str) -> tuple[int, int]:
     """Return `shape` as two Python integers, or raise `ShapeError`."""
     try:
-        rows, columns = (operator.index(size) for size in shape)
+        # Not `in shape` for any object: some iterate without end.
+        listed = isinstance(shape, tuple | list | np.ndarray | jax.Array)
+        rows, columns = (operator.index(size) for size in (shape if listed else ()))
     except (TypeError, ValueError):
         raise ShapeError(
-            f"{where}: shape must be two static integers, got {shape!r}. Pass (rows, columns)."
+            f"{where}: shape must be two static integers, got {shown(shape)}. Pass (rows, columns)."
         ) from None
     if min(rows, columns) < 0 or max(rows, columns) >= INDEX_LIMIT:
         raise ShapeError(
@@ -205,11 +208,6 @@ def check_shape(shape: Any, where: str) -> tuple[int, int]:
 
 def check_static(x: Any, where: str) -> np.ndarray:
     """Return concrete integers as an int32 array of any rank; refuse traced ones by name."""
-    if isinstance(x, Tracer):
-        raise PatternError(
-            f"{where}: indices decide the pattern and must be concrete, got a traced array. "
-            "Compute them outside jit, or close over NumPy arrays instead of passing them in."
-        )
     return check_index_array(x, where)
 
 

@@ -451,6 +451,11 @@ def _lower_host(
     if backend == "specification":
         return _lower_specification(d, ctx, *args, static=static, backend=backend, **params)
     call = partial(_run_host, d, static, [(x.shape, x.dtype) for x in ctx.avals_out], params)
+    if ctx.module_context.lowering_parameters.for_export:
+        raise UnsupportedError(
+            f"{d.name}: runs on the host of the process that compiles it, and cannot be exported. "
+            "For a symmetric positive definite matrix use cx.cholesky, which can."
+        )
     # Not `jax.pure_callback`: it hands over JAX arrays, and reading a large one inside the callback
     # deadlocks when the program holds the threads that would copy it.
     results, _, _ = mlir.emit_python_callback(

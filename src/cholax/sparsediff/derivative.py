@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
+from cholax._core.jax_compat import boundary
 from cholax._core.pickling import Portable
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
@@ -20,7 +21,7 @@ from cholax.sparsediff import verify
 from cholax.sparsediff.captured import captured
 from cholax.sparsediff.coloring.result import Coloring
 from cholax.sparsediff.compress import Reader
-from cholax.sparsediff.flatten import Call, Leaves, bind
+from cholax.sparsediff.flatten import Call, Leaves, bind, positions
 from cholax.sparsediff.programs import Footprint, footprint
 from cholax.sparsediff.sparsity import as_pattern
 
@@ -76,23 +77,16 @@ class SparseDerivative(Portable, ABC):
         chunk_size: int | None,
         has_aux: bool,
     ) -> None:
-        if not callable(f):
-            raise ArgumentError(f"{self._where}: need a function, got {type(f).__name__}.")
-        if mode not in self._modes:
-            raise ArgumentError(
-                f"{self._where}: mode must be one of {', '.join(self._modes)}, got {mode!r}."
-            )
-        if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-            raise ArgumentError(
-                f"{self._where}: chunk_size must be a positive integer or None, got {chunk_size!r}."
-            )
-        self._f = f
-        self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
-        self._mode = mode
+        where = self._where
+        self._f = options.function(f, where, "f")
+        self._argnums = positions(argnums, where)
+        self._mode = options.choice(mode, where, "mode", self._modes)
         self._sparsity = sparsity
-        self._verify = verify
+        self._verify = options.flag(verify, where, "verify")
+        if chunk_size is not None:
+            chunk_size = options.count(chunk_size, where, "chunk_size", least=1)
         self._chunk_size = chunk_size
-        self._has_aux = has_aux
+        self._has_aux = options.flag(has_aux, where, "has_aux")
         self._made_again()
 
     def _made_again(self) -> None:
@@ -135,6 +129,7 @@ class SparseDerivative(Portable, ABC):
 
     # --- public
 
+    @boundary
     def pattern(self, *args: Any, **kwargs: Any) -> Pattern:
         """The sparsity pattern for arguments of this structure.
 
@@ -147,6 +142,7 @@ class SparseDerivative(Portable, ABC):
         """
         return self._bound(*args, **kwargs)[2]
 
+    @boundary
     def colors(self, *args: Any, **kwargs: Any) -> Coloring:
         """The colouring for arguments of this structure.
 
@@ -159,6 +155,7 @@ class SparseDerivative(Portable, ABC):
         """
         return self._prepare(*args, **kwargs)[1].coloring
 
+    @boundary
     def unravel(
         self, *args: Any, **kwargs: Any
     ) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

@@ -5,6 +5,7 @@ call, and detection treats floating-point ones as unknown, integer ones as known
 (index arrays decide patterns). Everything else (Python integers, strings, functions) is *static*.
 """
 
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
+from cholax._core.foreign import refuse_foreign_tree
 from cholax.sparsediff.captured import Same, array_key
 
 
@@ -88,6 +91,7 @@ def bind(
     """Split the arguments of one call."""
     numbers = _positions(argnums, len(args), where)
     picked = args[numbers[0]] if isinstance(argnums, int) else tuple(args[k] for k in numbers)
+    refuse_foreign_tree(picked, f"{where}: differentiated arguments")
     leaves, tree = jax.tree.flatten(picked)
     leaves = _floating(leaves, f"{where}: differentiated arguments")
     inputs = Leaves(tree, tuple(leaf.shape for leaf in leaves))
@@ -170,6 +174,14 @@ def _floating(leaves: Sequence[Any], where: str) -> list[Any]:
             "Convert them explicitly with .astype()."
         )
     return arrays
+
+
+def positions(argnums: Any, where: str) -> int | tuple[int, ...]:
+    """`argnums` as Python integers: one, or a tuple of different ones."""
+    several = isinstance(argnums, list | tuple | range)
+    for k in argnums if several else (argnums,):
+        options.count(k, where, "argnums", least=-sys.maxsize, remedy="Pass (0, 1) for several.")
+    return tuple(int(k) for k in argnums) if several else int(argnums)
 
 
 def _positions(argnums: Any, count: int, where: str) -> tuple[int, ...]:

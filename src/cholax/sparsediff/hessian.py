@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff.coloring.result import Coloring
@@ -85,11 +86,13 @@ class Hessian(SparseDerivative):
     _modes = ("auto", "star", "acyclic")
     _symmetric = True
 
+    @boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The Hessian; with `has_aux`, a pair with the auxiliary data."""
         matrix, (_, _, aux) = self._call(*args, **kwargs)
         return (matrix, aux) if self._has_aux else matrix
 
+    @boundary
     def value_and(self, *args: Any, **kwargs: Any) -> tuple[Any, SparseMatrix]:
         """The value of `f` and the Hessian; with `has_aux`, `((value, aux), H)`.
 
@@ -103,6 +106,7 @@ class Hessian(SparseDerivative):
         matrix, (out, _, aux) = self._call(*args, **kwargs)
         return ((out, aux) if self._has_aux else out), matrix
 
+    @boundary
     def expansion(self, *args: Any, **kwargs: Any) -> tuple[Any, jax.Array, SparseMatrix]:
         """The Taylor expansion to second order, what a Newton step needs.
 

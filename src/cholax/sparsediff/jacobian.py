@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff.coloring.bidirectional import bidirectional_bound, color_bidirectional
@@ -96,11 +97,13 @@ class Jacobian(SparseDerivative):
     _where = "jacobian"
     _modes = ("auto", "forward", "reverse", "bidirectional")
 
+    @boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The Jacobian; with `has_aux`, a pair with the auxiliary data."""
         matrix, (_, aux) = self._call(*args, **kwargs)
         return (matrix, aux) if self._has_aux else matrix
 
+    @boundary
     def value_and(self, *args: Any, **kwargs: Any) -> tuple[Any, SparseMatrix]:
         """The value of `f` and the Jacobian; with `has_aux`, `((value, aux), J)`.
 

@@ -8,7 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax._core import options
+from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError
+from cholax._core.foreign import refuse_foreign_tree
+from cholax._core.jax_compat import boundary
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify as verification
@@ -22,6 +26,7 @@ from cholax.sparsediff.sparsity import as_pattern
 _WHERE = "linear_operator_matrix"
 
 
+@boundary
 def linear_operator_matrix(
     op: Callable[[Any], Any],
     x_like: Any,
@@ -62,9 +67,10 @@ def linear_operator_matrix(
         >>> D.shape, D.nnz
         ((999, 1000), 1998)
     """
-    if mode not in ("forward", "reverse"):
-        raise ArgumentError(f"{_WHERE}: mode must be forward or reverse, got {mode!r}.")
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), x_like)
+    options.function(op, _WHERE, "op")
+    options.choice(mode, _WHERE, "mode", ("forward", "reverse"))
+    options.flag(verify, _WHERE, "verify")
+    zeros = _zeros_like(x_like)
     call = bind(op, 0, (zeros,), {}, has_aux=False, where=_WHERE)
     checked = flat_output(call.function, call.x.dtype, _WHERE)
     shape = jax.ShapeDtypeStruct(call.x.shape, call.x.dtype)
@@ -84,6 +90,27 @@ def linear_operator_matrix(
     else:
         pattern = as_pattern(sparsity, (m, shape.size), symmetric=False, where=_WHERE)
     return _sparse(apply, adjoint, pattern, shape.dtype, verify)
+
+
+def _zeros_like(x_like: Any) -> Any:
+    where = f"{_WHERE}: x_like"
+    if isinstance(x_like, int) or (isinstance(x_like, tuple) and _all_integers(x_like)):
+        raise ArgumentError(
+            f"{where} must be an argument of op, got {options.shown(x_like)}. For a shape pass "
+            "jax.ShapeDtypeStruct(shape, dtype)."
+        )
+    refuse_foreign_tree(x_like, where)
+
+    def zeros(leaf: Any) -> jax.Array:
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            leaf = jnp.asarray(leaf) if isinstance(leaf, float) else check_values(leaf, where)
+        return jnp.zeros(leaf.shape, leaf.dtype)
+
+    return jax.tree.map(zeros, x_like)
+
+
+def _all_integers(sizes: tuple[Any, ...]) -> bool:
+    return all(isinstance(size, int) for size in sizes)
 
 
 def _dense(linear: LinearMap, count: int, length: int, dtype: np.dtype) -> jax.Array:

@@ -9,8 +9,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cholax import primitives
+from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import PatternError, ShapeError
+from cholax._core.jax_compat import boundary
 from cholax._core.pickling import Portable
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
@@ -56,7 +58,7 @@ class SeparableHessian(Portable):
 
     def __init__(self, phi: Callable[..., Any], index_map: ArrayLike) -> None:
         where = "separable_hessian: index_map"
-        self._phi = phi
+        self._phi = options.function(phi, "separable_hessian", "phi")
         self._index = check_static(index_map, where)
         if self._index.ndim != 2:
             raise ShapeError(
@@ -80,10 +82,12 @@ class SeparableHessian(Portable):
             for part, function in (("H", self._hessian), ("f", self._value), ("fgH", self._all))
         }
 
+    @boundary
     def __call__(self, x: ArrayLike, *params: Any) -> SparseMatrix:
         """The Hessian at x."""
         return self._run("H", x, params)
 
+    @boundary
     def value_and(self, x: ArrayLike, *params: Any) -> tuple[jax.Array, SparseMatrix]:
         """The value f(x) and the Hessian.
 
@@ -96,6 +100,7 @@ class SeparableHessian(Portable):
         """
         return self._run("f", x, params), self(x, *params)
 
+    @boundary
     def expansion(self, x: ArrayLike, *params: Any) -> tuple[jax.Array, jax.Array, SparseMatrix]:
         """The Taylor expansion to second order, what a Newton step needs.
 

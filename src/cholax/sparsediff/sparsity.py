@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse
 from jax.core import Tracer
 
+from cholax._core.dtypes import read_array
 from cholax._core.errors import ShapeError, StructureError, UnsupportedError
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern, algebra, build
@@ -52,28 +53,17 @@ def pattern_of(sparsity: Any, where: str) -> Pattern:
     if scipy.sparse.issparse(sparsity):
         coo = sparsity.tocoo()
         return build.from_coo(coo.row, coo.col, coo.shape, where=where)[0]
-    if hasattr(sparsity, "todense") and hasattr(sparsity, "indices"):
-        return _of_bcoo(sparsity, where)
+    if hasattr(sparsity, "todense") and hasattr(sparsity, "n_batch"):
+        return build.from_bcoo(sparsity, where=f"{where}: sparsity")[0]
     if isinstance(sparsity, Tracer):
         raise StructureError(
             f"{where}: sparsity decides the pattern and must be concrete, got a traced array. "
             "Compute it outside jit."
         )
     if isinstance(sparsity, np.ndarray | jax.Array | list | tuple):
-        return build.from_mask(np.asarray(sparsity) != 0, where=where)[0]
+        mask = np.asarray(read_array(sparsity, f"{where}: sparsity"))
+        return build.from_mask(mask != 0, where=f"{where}: sparsity")[0]
     raise UnsupportedError(
         f"{where}: sparsity must be a Pattern, a SparseMatrix, a SciPy or BCOO matrix or a dense "
         f"mask, got {type(sparsity).__name__}."
     )
-
-
-def _of_bcoo(matrix: Any, where: str) -> Pattern:
-    indices = matrix.indices
-    if isinstance(indices, Tracer) or indices.ndim != 2 or matrix.ndim != 2:
-        raise UnsupportedError(
-            f"{where}: sparsity needs a concrete BCOO matrix without batch dimensions."
-        )
-    rows, columns = np.asarray(indices).T
-    # BCOO pads with indices one past the end.
-    kept = (rows < matrix.shape[0]) & (columns < matrix.shape[1])
-    return build.from_coo(rows[kept], columns[kept], matrix.shape, where=where)[0]

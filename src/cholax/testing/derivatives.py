@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ArgumentError, CholaxError
+from cholax._core.jax_compat import boundary
 from cholax._core.norms import max_norm
 from cholax.numdiff.directional import along, frame
 from cholax.numdiff.rules import rule
@@ -56,6 +57,7 @@ class Report:
         )
 
 
+@boundary
 def check_derivatives(
     f: Callable[..., Any],
     args: Sequence[Any],

@@ -9,7 +9,8 @@ import scipy.linalg
 import scipy.sparse
 from jax.core import Tracer
 
-from cholax._core.errors import ShapeError, StructureError, UnsupportedError
+from cholax._core.dtypes import read_array
+from cholax._core.errors import DtypeError, ShapeError, StructureError, UnsupportedError
 from cholax._core.pickling import Portable
 from cholax.linalg.matrix import SparseMatrix
 
@@ -166,7 +167,13 @@ def _concrete(matrix: Any, where: str) -> np.ndarray:
         )
     if scipy.sparse.issparse(matrix):
         matrix = matrix.toarray()
-    array = np.array(np.atleast_2d(np.asarray(matrix)), np.float64, order="C")
+    matrix = np.asarray(read_array(matrix, where))
+    if matrix.dtype.kind not in "fiu":
+        raise DtypeError(
+            f"{where}: the coefficients must be real numbers, got {matrix.dtype}. "
+            "Convert them explicitly with .astype(float)."
+        )
+    array = np.array(np.atleast_2d(matrix), np.float64, order="C")
     if array.ndim != 2:
         raise ShapeError(f"{where}: need a matrix with a row per condition, got {array.shape}.")
     return array

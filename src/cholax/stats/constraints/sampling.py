@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from cholax._core import options
 from cholax.implicit.failed_lanes import mark_entries
 from cholax.stats.constraints.small import quasi_definite
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def sample_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """A shape given as one number or as several."""
-    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+    return options.sizes(shape, "sample")
 
 
 @partial(jax.jit, static_argnums=2)

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError, ConvergenceError
 from cholax._core.failures import tolerant
+from cholax._core.foreign import refuse_foreign_tree
+from cholax._core.jax_compat import boundary
 from cholax.stats.constraints import Constraints
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.optimise import minimise
@@ -19,6 +22,7 @@ from cholax.stats.fit.result import Fit, make_fit
 from cholax.stats.laplace import LaplaceModel, laplace
 
 
+@boundary
 def fit_ml(
     model: LaplaceModel,
     theta0: Any,
@@ -68,6 +72,7 @@ def fit_ml(
     return _fit("fit_ml", model, theta0, args, None, u0, max_iterations, progress, throw)
 
 
+@boundary
 def fit_map(
     model: LaplaceModel,
     theta0: Any,
@@ -105,6 +110,7 @@ def fit_map(
     return _fit("fit_map", model, theta0, args, log_prior, u0, max_iterations, progress, throw)
 
 
+@boundary
 def fit_reml(
     model: LaplaceModel,
     theta0: Any,
@@ -208,8 +214,9 @@ def _fit(
         raise ArgumentError(
             f"{where}: need a model from cholax.stats.laplace, got {type(model).__name__}."
         )
-    if max_iterations < 1:
-        raise ArgumentError(f"{where}: max_iterations must be at least 1, got {max_iterations}.")
+    max_iterations = options.count(max_iterations, where, "max_iterations", least=1)
+    options.flag(throw, where, "throw")
+    refuse_foreign_tree(theta0, f"{where}: theta0")
     theta0 = jax.tree.map(_as_float, theta0)
     flat = np.asarray(ravel_pytree(theta0)[0])
     start = model.start if u0 is None else u0

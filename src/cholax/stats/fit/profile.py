@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.stats.fit import status as codes
@@ -152,6 +153,10 @@ def profile(
     fit: Any, parameter: int | str, level: float, points: int, max_iterations: int
 ) -> Profile:
     """`Fit.profile`."""
+    where = "Fit.profile"
+    options.positive(level, where, "level")
+    points = options.count(points, where, "points", least=2)
+    max_iterations = options.count(max_iterations, where, "max_iterations", least=1)
     names = fit.names()
     place = names.index(parameter) if parameter in names else parameter
     if not isinstance(place, int | np.integer) or not 0 <= place < len(names):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from cholax._core import options
 from cholax._core.errors import ShapeError, StructureError
 from cholax._core.pickling import Portable
 from cholax.linalg import operands
@@ -110,8 +111,11 @@ class GMRF(Portable):
         ordering: Any = "auto",
     ) -> None:
         if not isinstance(precision, SparseMatrix) or not precision.symmetric:
+            got = (
+                repr(precision) if isinstance(precision, SparseMatrix) else type(precision).__name__
+            )
             raise StructureError(
-                f"GMRF: the precision must be a symmetric SparseMatrix, got {precision!r}. "
+                f"GMRF: the precision must be a symmetric SparseMatrix, got {got}. "
                 "Build it with symmetric=True, or call A.symmetrize()."
             )
         self.precision = precision
@@ -272,6 +276,7 @@ class GMRF(Portable):
             >>> cs.GMRF(0.0, cx.eye(2)).sample(jax.random.key(0), (5,)).shape
             (5, 2)
         """
+        options.random_key(key, "GMRF.sample")
         return _sample(self, key, sample_shape(shape))
 
     def marginal_variance(self) -> jax.Array:

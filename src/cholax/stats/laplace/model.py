@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.foreign import refuse_foreign_tree
+from cholax._core.jax_compat import boundary
 from cholax._core.pickling import Portable
 from cholax.analysis import analyse
 from cholax.implicit.failed_lanes import detach, mark
@@ -135,14 +138,14 @@ class LaplaceModel(Portable):
         max_iterations: int,
         tolerance: float | None,
     ) -> None:
-        if not callable(log_joint):
-            raise ArgumentError(f"laplace: need a function, got {type(log_joint).__name__}.")
-        if max_iterations < 1:
-            raise ArgumentError(
-                f"laplace: max_iterations must be at least 1, got {max_iterations}."
-            )
-        if tolerance is not None and not 0 < tolerance < 1:
+        options.function(log_joint, "laplace", "log_joint")
+        max_iterations = options.count(max_iterations, "laplace", "max_iterations", least=1)
+        if (
+            tolerance is not None
+            and not 0 < options.positive(tolerance, "laplace", "tolerance") < 1
+        ):
             raise ArgumentError(f"laplace: tolerance must be between 0 and 1, got {tolerance}.")
+        refuse_foreign_tree(u_like, "laplace: u_like")
         self.log_joint = log_joint
         self._start = jax.tree.map(_zeros, u_like)
         self.constraints = place(constraints, self._start)
@@ -166,6 +169,7 @@ class LaplaceModel(Portable):
         k = 0 if self.constraints is None else self.constraints.k
         return f"LaplaceModel(n={size}, constraints={k})"
 
+    @boundary
     def __call__(
         self, theta: Any, *args: Any, u0: Any = None, throw: bool = False
     ) -> LaplaceResult:
@@ -184,6 +188,7 @@ class LaplaceModel(Portable):
         """
         return self._apply(theta, args, u0, throw, "result")
 
+    @boundary
     def log_marginal(
         self, theta: Any, *args: Any, u0: Any = None, throw: bool = False
     ) -> jax.Array:
@@ -208,6 +213,7 @@ class LaplaceModel(Portable):
         """Zero, of u's structure: where searches for the mode start by default."""
         return self._start
 
+    @boundary
     def pattern(self, theta: Any, *args: Any) -> Pattern:
         """The sparsity pattern of the Hessian in u, over u as one flat vector.
 

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from cholax._core.dtypes import check_values
+from cholax._core.dtypes import check_values, read_array
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
+from cholax._core.foreign import refuse_foreign
 from cholax._core.pickling import Remade
 from cholax.stats.support import Support
 
@@ -74,6 +75,7 @@ class Likelihood(Remade):
             DtypeError: floating arrays of different dtypes.
             ShapeError: shapes that differ; scalars go with any shape.
         """
+        refuse_foreign(eta, f"{self.name}.log_prob: eta")
         eta = check_values(jnp.asarray(eta), f"{self.name}.log_prob: eta")
         values = self._parameters(parameters, eta.dtype)
         parts = (y,) if self.unpack is None else self.unpack(y)
@@ -113,6 +115,7 @@ class Likelihood(Remade):
         return {n: self._array(given.get(n, d), dtype, n) for n, d in known.items()}
 
     def _array(self, x: Any, dtype: Any, what: str) -> jax.Array:
+        x = x if isinstance(x, float) else read_array(x, f"{self.name}.log_prob: {what}")
         kind = getattr(x, "dtype", None)
         # numpy.float64 is a Python float, and adapts like one.
         if kind is None or isinstance(x, float) or np.dtype(kind).kind in "iub":

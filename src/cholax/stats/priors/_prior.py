@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax._core import options
 from cholax._core.dtypes import SUPPORTED
 from cholax._core.errors import ArgumentError, DtypeError, UnsupportedError
+from cholax._core.foreign import refuse_foreign
 from cholax._core.pickling import Remade
 from cholax.stats.support import Support
 
@@ -109,6 +111,7 @@ class UnconstrainedPrior:
 
 def _floating(x: Any, where: str) -> jax.Array:
     """Python numbers in JAX's default format; arrays as they are, float32 or float64."""
+    refuse_foreign(x, where)
     kind = getattr(x, "dtype", None)
     if kind is None or isinstance(x, float):
         return jnp.asarray(x, float)
@@ -122,12 +125,12 @@ def _floating(x: Any, where: str) -> jax.Array:
 def check_positive(where: str, **values: Any) -> None:
     """Raise `ArgumentError` for a concrete number that is not positive and finite."""
     for name, value in values.items():
-        if not isinstance(value, Tracer) and not 0 < float(value) < np.inf:
-            raise ArgumentError(f"{where}: {name} must be positive and finite, got {value}.")
+        options.positive(value, where, name)
 
 
 def check_probability(where: str, **values: Any) -> None:
     """Raise `ArgumentError` for a concrete number that is not strictly between 0 and 1."""
     for name, value in values.items():
-        if not isinstance(value, Tracer) and not 0 < float(value) < 1:
+        number = options.tolerance(value, where, name)
+        if not isinstance(number, Tracer) and not 0 < number < 1:
             raise ArgumentError(f"{where}: {name} must lie between 0 and 1, got {value}.")
