@@ -59,7 +59,7 @@ def expm_multiply(
         Array of b's shape.
 
     Raises:
-        ArgumentError: a function without `norm`.
+        ArgumentError: a function without `norm`; a norm or max_steps without sense.
         DtypeError: dtypes that differ.
         ShapeError: b does not fit.
         StructureError: A is not square.
@@ -86,7 +86,8 @@ def expm_multiply(
             "Pass a SparseMatrix to have it computed."
         )
     else:
-        product, shift, bound = A, jnp.zeros((), start.dtype), jnp.asarray(norm, start.dtype)
+        bound = _bound(norm, where).astype(start.dtype)
+        product, shift = A, jnp.zeros((), start.dtype)
     size = jax.lax.stop_gradient(jnp.abs(time) * bound)
     degree, radius = _DEGREE[start.dtype.name]
     steps = jnp.maximum(1, jnp.ceil(size / radius))
@@ -114,11 +115,30 @@ def _of_matrix(A: SparseMatrix, b: Array) -> tuple[Callable[[Array], Array], Arr
     return lambda y: A @ y - mean * y, mean, max_norm(sums)
 
 
+def _bound(norm: Any, where: str) -> Array:
+    """A given bound of ‖A‖, or raise."""
+    message = (
+        f"{where}: norm must be one real number ≥ 0, got {norm!r}. It is a bound of the norm of A."
+    )
+    try:
+        bound = jnp.asarray(norm)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(message) from error
+    if bound.shape != () or bound.dtype == bool or jnp.iscomplexobj(bound):
+        raise ArgumentError(message)
+    if not isinstance(bound, Tracer) and not (np.isfinite(float(bound)) and float(bound) >= 0):
+        raise ArgumentError(message)
+    return bound
+
+
 def _most_steps(steps: Array, max_steps: int | None, where: str) -> int:
     if max_steps is not None:
-        if max_steps < 1:
-            raise ArgumentError(f"{where}: max_steps must be at least 1, got {max_steps}. Omit it.")
-        return max_steps
+        whole = isinstance(max_steps, int | np.integer) and not isinstance(max_steps, bool)
+        if not whole or max_steps < 1:
+            raise ArgumentError(
+                f"{where}: max_steps must be an integer of at least 1, got {max_steps!r}. Omit it."
+            )
+        return int(max_steps)
     if isinstance(steps, Tracer) or not np.isfinite(float(steps)):
         return _TRACED_STEPS
     # A power of two: programs are compiled for few different numbers.

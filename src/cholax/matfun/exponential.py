@@ -28,7 +28,9 @@ def _cosm(A: Array) -> Array:
 
 
 def _sinm(A: Array) -> Array:
-    return _rotation(A).imag
+    R = _rotation(A)
+    # Beyond the most squarings JAX gives NaN + 0i.
+    return jnp.where(jnp.isnan(R.real), jnp.nan, R.imag)
 
 
 def _forward(f):  # noqa: ANN001, ANN202

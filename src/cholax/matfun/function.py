@@ -22,6 +22,7 @@ from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.jax_compat import boundary
 from cholax._core.linear_map import linear_map
+from cholax.matfun.triangular import lower_triangular, turned
 
 Array = jax.Array
 # Marks what `matrix_function` returns, which has its rule already.
@@ -51,7 +52,8 @@ class MatrixFunction:
             return rule(residuals[0], E) if E.size else E
 
         def transpose(residuals: tuple[Array, ...], G: Array) -> Array:
-            return rule(residuals[0].T, G) if G.size else G
+            # L(Aᵀ, G) = L(A, Gᵀ)ᵀ, and A may be triangular: its own Schur form.
+            return rule(residuals[0], G.T).T if G.size else G
 
         @function.defjvp
         def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
@@ -95,13 +97,16 @@ def square(A: ArrayLike, where: str) -> Array:
 def _by_blocks(function: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
     def derivative(A: Array, E: Array) -> Array:
         n = A.shape[0]
+        # The blocks of an upper triangular A are upper triangular, those of a lower one are not.
+        lower = lower_triangular(A)
+        A, E = turned(lower, A), turned(lower, E)
         # A large E spoils the blocks' accuracy; L is linear in it, so its size is free.
         size = jax.lax.stop_gradient(jnp.linalg.norm(E))
         want = jax.lax.stop_gradient(jnp.linalg.norm(A))
         factor = jnp.where((size > 0) & (want > 0), want / jnp.where(size > 0, size, 1), 1)
         factor = jnp.where(factor > 0, factor, 1)
         blocks = function(jnp.block([[A, factor * E], [jnp.zeros_like(A), A]]))
-        return blocks[:n, n:] / factor
+        return turned(lower, blocks[:n, n:] / factor)
 
     return derivative
 

@@ -1,21 +1,32 @@
 """Square root and logarithm, through the complex Schur form.
 
-Both are principal: real for a real matrix without eigenvalues on the closed negative real axis.
-For any other matrix the result is NaN (its principal value is not real, or does not exist).
+Both are principal: real for a real matrix without eigenvalues on the closed negative real axis; the
+root also where eigenvalues are 0 without a nilpotent part. For any other matrix the result is NaN
+(its principal value is not real, or does not exist).
 """
+
+from collections.abc import Callable
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.linear_map import linear_map
-from cholax._core.norms import max_norm, one_norm
+from cholax._core.norms import all_finite, max_norm
 from cholax.matfun.function import MatrixFunction
-from cholax.matfun.triangular import schur, sqrt_upper, sylvester_upper
+from cholax.matfun.triangular import (
+    log_near_diagonal,
+    lower_triangular,
+    schur,
+    sqrt_upper,
+    sylvester_upper,
+    turned,
+)
 
 Array = jax.Array
 
-# Padé degree of log(1 + X), and up to which ‖X‖₁ it is exact to double precision
+# Padé degree of log(1 + X), and the α(X) up to which it is exact to double precision
 # (Al-Mohy & Higham 2012, table 2.1: 0.264 for degree 7).
 _DEGREE, _RADIUS = 8, 0.25
 _MOST_ROOTS = 100
@@ -32,14 +43,46 @@ def _bad_eigenvalues(T: Array, allow_zero: bool) -> Array:
 
 def _real(Q: Array, F: Array, bad: Array) -> Array:
     # NaN in one piece, not through arithmetic: 0 * NaN in a gradient would spoil other results.
+    bad = bad | ~all_finite(F)
     return jnp.where(bad, jnp.nan, (Q @ F @ Q.conj().T).real)
 
 
+def _oriented(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """F(A) for a lower triangular A as f(Aᵀ)ᵀ: a non-normal A would suffer from its Schur form."""
+
+    def value(A: Array) -> Array:
+        lower = lower_triangular(A)
+        return turned(lower, f(turned(lower, A)))
+
+    return value
+
+
 def _sqrtm(A: Array) -> Array:
+    return jax.lax.cond(jnp.all(A == A.T), _sqrt_symmetric, _sqrt_by_schur, A)
+
+
+def _sqrt_symmetric(A: Array) -> Array:
+    """V √w Vᵀ; eigenvalues that are 0 up to rounding are 0."""
+    w, V = jnp.linalg.eigh(A)
+    rounding = A.shape[0] * jnp.finfo(A.dtype).eps * max_norm(w)
+    # Those of a diagonal matrix carry no rounding, and 1e-20 beside 1 has its own root.
+    diagonal = jnp.all(jnp.diag(jnp.diagonal(A)) == A)
+    rounding = jnp.where(diagonal, 0, rounding)
+    root = jnp.sqrt(jnp.where(w <= rounding, 0, w))
+    bad = jnp.any(w < -rounding) | ~all_finite(A)
+    root = (V * root) @ V.T
+    return jnp.where(bad, jnp.nan, (root + root.T) / 2)
+
+
+def _sqrt_by_schur(A: Array) -> Array:
     T, Q = schur(A)
-    bad = _bad_eigenvalues(T, allow_zero=True)
-    # Exact zero eigenvalues of a diagonal T divide 0 by 0 in the recursion.
-    return _real(Q, sqrt_upper(T), bad)
+    t = jnp.diagonal(T)
+    rounding = 10 * A.shape[0] * jnp.finfo(A.dtype).eps * max_norm(T)
+    # Zero up to rounding, on the wrong side of it. On the right side it has a root as it is.
+    zero = (jnp.abs(t) <= rounding) & ~((t.imag == 0) & (t.real > 0))
+    exact = jnp.all(jnp.tril(A, -1) == 0)
+    T = T - jnp.diag(jnp.where(zero & ~exact, t, 0))
+    return _real(Q, sqrt_upper(T), _bad_eigenvalues(T, allow_zero=True))
 
 
 @jax.custom_jvp
@@ -70,34 +113,54 @@ def _sqrtm_derivative(A: Array, E: Array) -> Array:
     return _sylvester(sqrtm(A), E)
 
 
-sqrtm = MatrixFunction(_sqrtm, "sqrtm", _sqrtm_derivative)
+sqrtm = MatrixFunction(_oriented(_sqrtm), "sqrtm", _sqrtm_derivative)
+
+
+def _powers_size(X: Array) -> Array:
+    """α(X) = min over p = 1 … 4 of max(‖Xᵖ‖^(1/p), ‖Xᵖ⁺¹‖^(1/(p+1))).
+
+    What X can do to a series, for a non-normal X far below ‖X‖₁.
+    """
+    sizes, power = [], X
+    for k in range(1, 6):
+        norm = jnp.max(jnp.sum(jnp.abs(power), axis=0), initial=0)
+        sizes.append(norm ** (1 / k))
+        power = power @ X
+    pairs = [jnp.maximum(one, two) for one, two in pairwise(sizes)]
+    return jnp.min(jnp.stack(pairs))
 
 
 def _logm(A: Array) -> Array:
     """2ᵏ log(A^(1/2ᵏ)) with k such that the root is near I; Padé by Gauss–Legendre quadrature.
 
-    log(I + X) = ∫₀¹ X (I + sX)⁻¹ ds, and the m-point rule is the [m/m] Padé approximant.
+    log(I + X) = ∫₀¹ X (I + sX)⁻¹ ds, and the m-point rule is the [m/m] Padé approximant. The
+    diagonal of X = A^(1/2ᵏ) − I cancels, so it is computed as expm1(2⁻ᵏ log t), and the result's
+    diagonal and superdiagonal directly. (Al-Mohy & Higham 2012.)
     """
     T, Q = schur(A)
     identity = jnp.eye(T.shape[0], dtype=T.dtype)
-    bad = _bad_eigenvalues(T, allow_zero=False)
+    bad = _bad_eigenvalues(T, allow_zero=False) | ~all_finite(T)
+    T = jnp.where(bad, identity, T)
+    logs = jnp.log(jnp.diagonal(T))
+
+    def minus_one(root: Array, count: Array) -> Array:
+        scaled = jnp.ldexp(logs.real, -count) + 1j * jnp.ldexp(logs.imag, -count)
+        return root - jnp.diag(jnp.diagonal(root)) + jnp.diag(jnp.expm1(scaled))
 
     def far(state: tuple[Array, Array]) -> Array:
-        root, count = state
-        off = one_norm(root - identity)
-        return (off > _RADIUS) & (count < _MOST_ROOTS)
+        return (_powers_size(minus_one(*state)) > _RADIUS) & (state[1] < _MOST_ROOTS)
 
     def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
         return sqrt_upper(state[0]), state[1] + 1
 
-    start = (jnp.where(bad, identity, T), jnp.zeros((), jnp.int32))
-    root, count = jax.lax.while_loop(far, halve, start)
-    X = root - identity
+    root, count = jax.lax.while_loop(far, halve, (T, jnp.zeros((), jnp.int32)))
+    X = minus_one(root, count)
     nodes, weights = np.polynomial.legendre.leggauss(_DEGREE)
     total = jnp.zeros_like(X)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         total += weight * jax.scipy.linalg.solve_triangular(identity + node * X, X, lower=False)
-    return _real(Q, jnp.ldexp(total.real, count) + 1j * jnp.ldexp(total.imag, count), bad)
+    F = jnp.ldexp(total.real, count) + 1j * jnp.ldexp(total.imag, count)
+    return _real(Q, log_near_diagonal(F, T), bad)
 
 
-logm = MatrixFunction(_logm, "logm")
+logm = MatrixFunction(_oriented(_logm), "logm")

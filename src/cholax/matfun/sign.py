@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from cholax._core.norms import one_norm
+from cholax._core.norms import max_norm, one_norm
 from cholax.matfun.function import MatrixFunction
 
 Array = jax.Array
 _MOST_STEPS = 100
+_CANDIDATES = 6
 
 
 def _signm(A: Array) -> Array:
@@ -35,7 +36,29 @@ def _signm(A: Array) -> Array:
     start = (A, jnp.asarray(jnp.inf, A.dtype), jnp.zeros((), jnp.int32))
     X, change, _ = jax.lax.while_loop(going, step, start)
     converged = change <= jnp.sqrt(tolerance) * one_norm(X)
-    return jnp.where(converged, X, jnp.nan)
+    return jnp.where(converged & ~_on_axis(A), X, jnp.nan)
+
+
+def _on_axis(A: Array) -> Array:
+    """Whether rounding of A can bring an eigenvalue onto the imaginary axis.
+
+    Newton's iteration does not tell: rounding throws such an eigenvalue to either side. It is
+    λ = iω of a matrix next to A if the smallest singular value of A − iωI is rounding. A defective
+    one is computed far from where it is (eps^(1/3) for a block of three), so ω is taken from all
+    eigenvalues that near to the axis; a non-normal A has small singular values away from them.
+    """
+    n, eps = A.shape[0], jnp.finfo(A.dtype).eps
+    eigenvalues = jnp.linalg.eigvals(A)
+    distance = jnp.abs(eigenvalues.real)
+    nearest = jnp.argsort(distance)[: min(n, _CANDIDATES)]
+    near = distance[nearest] <= 10 * eps ** (1 / 3) * max_norm(eigenvalues)
+    identity = jnp.eye(n, dtype=eigenvalues.dtype)
+
+    def rounding(frequency: Array) -> Array:
+        values = jnp.linalg.svd(A - 1j * frequency * identity, compute_uv=False)
+        return values[-1] <= 10 * n * eps * jnp.linalg.norm(A)
+
+    return jnp.any(near & jax.lax.map(rounding, eigenvalues.imag[nearest]))
 
 
 signm = MatrixFunction(_signm, "signm")

@@ -1,4 +1,4 @@
-"""Square roots and Sylvester equations of upper triangular matrices, column by column.
+"""Square roots, logarithms near the diagonal and Sylvester equations of triangular matrices.
 
 Both are scans over columns with one triangular solve each, O(n³), and run under jit and vmap.
 """
@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from cholax._core.norms import max_norm
 
 Array = jax.Array
 
@@ -18,22 +20,50 @@ def _solve_upper(T: Array, b: Array) -> Array:
 def sqrt_upper(T: Array) -> Array:
     """The principal square root U of an upper triangular T: column j solves (U + u_jj I) u = t.
 
-    (Björck & Hammarling 1983.)
+    Between two eigenvalues 0 the entry is 0 where the equation is 0·u = 0 up to rounding, and NaN
+    where it has no solution (a nilpotent part has no root). (Björck & Hammarling 1983.)
     """
     n = T.shape[0]
     index = jnp.arange(n)
     diagonal = jnp.sqrt(jnp.diagonal(T))
+    rounding = 10 * n * jnp.finfo(T.dtype).eps * max_norm(T)
 
     def column(U: Array, j: Any) -> tuple[Array, None]:
         above = index < j
+        free = above & (diagonal == 0) & (diagonal[j] == 0)
         # Rows from j on get the identity, which keeps the solve of one size.
         system = jnp.where(above[:, None] & above, U, 0) + jnp.diag(
-            jnp.where(above, diagonal[j], 1).astype(T.dtype)
+            jnp.where(above & ~free, diagonal[j], 1).astype(T.dtype)
         )
         u = _solve_upper(system, jnp.where(above, T[:, j], 0))
+        u = jnp.where(free, jnp.where(jnp.abs(u) <= rounding, 0, jnp.nan), u)
         return U.at[:, j].set(jnp.where(index == j, diagonal[j], u)), None
 
     return jax.lax.scan(column, jnp.zeros_like(T), index)[0]
+
+
+def log_near_diagonal(F: Array, T: Array) -> Array:
+    """F with its diagonal and first superdiagonal replaced by those of log T, computed directly.
+
+    With z = (t₂ − t₁)/(t₂ + t₁), entry (1, 2) is t₁₂ (2 atanh z + 2πi k)/(t₂ − t₁), k making up
+    for the turns between the logarithms. (Higham 2008, eq. 11.28.)
+    """
+    if T.shape[0] == 0:
+        return F
+    t = jnp.diagonal(T)
+    logs = jnp.log(t)
+    F = F - jnp.diag(jnp.diagonal(F)) + jnp.diag(logs)
+    one, two, gap = t[:-1], t[1:], t[1:] - t[:-1]
+    change = logs[1:] - logs[:-1]
+    mean = jnp.where(one + two == 0, 1, one + two)
+    near = 2 * jnp.arctanh(jnp.where(one + two == 0, 0, gap / mean))
+    turns = 2j * jnp.pi * jnp.round((change.imag - near.imag) / (2 * jnp.pi))
+    # Logarithms of like size cancel; those of unlike size do not, but atanh is near its pole.
+    size = (jnp.abs(one), jnp.abs(two))
+    apart = (size[0] < size[1] / 2) | (size[1] < size[0] / 2) | (one + two == 0)
+    slope = jnp.where(apart, change, near + turns) / jnp.where(gap == 0, 1, gap)
+    above = jnp.diagonal(T, 1) * jnp.where(gap == 0, 1 / one, slope)
+    return F - jnp.diag(jnp.diagonal(F, 1), 1) + jnp.diag(above.astype(F.dtype), 1)
 
 
 def sylvester_upper(T: Array, C: Array) -> Array:
@@ -52,3 +82,13 @@ def schur(A: Array) -> tuple[Array, Array]:
     """Complex Schur form A = Q T Qᴴ."""
     T, Q = jax.scipy.linalg.schur(A, output="complex")
     return T, Q
+
+
+def lower_triangular(A: Array) -> Array:
+    """Whether nothing stands above the diagonal: then Aᵀ is a Schur form already, A is not."""
+    return jnp.all(jnp.triu(A, 1) == 0)
+
+
+def turned(lower: Array, A: Array) -> Array:
+    """Aᵀ if `lower`, else A: f(A) = f(Aᵀ)ᵀ."""
+    return jnp.where(lower, A.T, A)

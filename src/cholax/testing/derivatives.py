@@ -2,44 +2,38 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
-from cholax._core.errors import ArgumentError, CholaxError
+from cholax._core.errors import ArgumentError
 from cholax._core.jax_compat import boundary
-from cholax._core.norms import max_norm
-from cholax.numdiff.directional import along, frame
-from cholax.numdiff.rules import rule
+from cholax.testing.differences import Difference, difference, size
+from cholax.testing.problem import (
+    Leaf,
+    Problem,
+    direction,
+    in_double,
+    on_real_leaves,
+    per_real_leaf,
+    problem,
+)
+from cholax.testing.verdicts import (
+    Bars,
+    Checked,
+    Comparison,
+    bars_of,
+    better,
+    by_entry,
+    by_sum,
+    judge,
+)
+from cholax.testing.verdicts import InconclusiveError as InconclusiveError
+from cholax.testing.verdicts import WrongDerivativeError as WrongDerivativeError
 
 MODES = ("jvp", "vjp", "jvp_of_vjp", "vjp_of_vjp")
-# Error bars a derivative may be away from the difference: the bars held the truth within 3 times
-# their size for all of 8000 random functions (bench_finite_differences.py).
-_BARS = 10.0
-# Widest error bar, relative to the derivative, that still says something.
-_RESOLUTION = {"float64": 1e-5, "float32": 0.05, "float16": 0.2, "bfloat16": 0.3}
-
-
-class WrongDerivativeError(CholaxError, AssertionError):
-    """A derivative differs from finite differences by more than their error."""
-
-
-class InconclusiveError(CholaxError, AssertionError):
-    """Finite differences are too inaccurate here to confirm or refute a derivative."""
-
-
-class Comparison(NamedTuple):
-    """One derivative against its finite difference, in the largest entry of their difference."""
-
-    mode: str
-    leaf: str
-    result: str
-    derivative: float
-    difference: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -81,10 +75,18 @@ def check_derivatives(
         adjoint      ⟨Jᵀu, v⟩ = ⟨u, Jv⟩, whenever jvp and vjp are both checked
 
     A derivative fails when it is further from the difference than its error bars and rounding
-    allow. It does not pass when the bars are too wide to tell: that raises as well.
+    allow. It does not pass when the bars are too wide to tell: that raises as well. Every entry of
+    the result is held to its own size, be it 1e-300 beside 1e300: u weighs them equally. An entry
+    of derivative 0 is measured by the slope of f beside the point. Entries of an argument whose
+    influence is below rounding beside that of others do not show.
 
-    Everything is evaluated in float64 if JAX has it enabled and f returns float64 for it: rules
-    are the same in all formats, differences are not. Otherwise the bars are those of the format.
+    The jvp and vjp are compared under `jax.vmap` too, where they work there. Complex leaves count
+    as two real ones, `['real']` and `['imag']`.
+
+    Everything is evaluated in float64 if JAX has it enabled and f returns float64 for it:
+    differences in a shorter format tell little. The rule in the format of the arguments is then
+    held to the same differences within the default resolution of that format. Otherwise the bars
+    are those of the format.
 
     Args:
         f: any JAX function of pytrees.
@@ -92,8 +94,8 @@ def check_derivatives(
         order: 1, or 2 to check second derivatives too.
         modes: which of the above; by default all of the order. Functions with `custom_vjp` have
             no jvp: pass `("vjp", "vjp_of_vjp")`.
-        rtol: rounding of the derivative itself, relative to its largest entry; by default a
-            tenth of the square root of the format's spacing (1.5e-9 in float64).
+        rtol: rounding of the derivative itself, relative to each entry; by default a tenth of the
+            square root of the format's spacing (1.5e-9 in float64).
         resolution: widest acceptable error bar, relative to the derivative; 1e-5 in float64,
             0.05 in float32.
         scale: typical size of the arguments, as for `cx.finite_difference.derivative`, one number
@@ -105,9 +107,10 @@ def check_derivatives(
         A `Report` of all comparisons.
 
     Raises:
-        ArgumentError: an unknown mode, or no floating leaf.
+        ArgumentError: an unknown mode, or no floating leaf in the arguments or the result.
         InconclusiveError: bars too wide (noise, a kink, a jump, values outside the domain).
-        WrongDerivativeError: naming the mode, the leaf and both numbers.
+        WrongDerivativeError: naming the mode, the leaf and both numbers; also for NaN where the
+            difference is clear.
 
     Example:
         >>> import cholax as cx, jax, jax.numpy as jnp
@@ -125,15 +128,26 @@ def check_derivatives(
         cholax.testing.derivatives.WrongDerivativeError: ...
     """
     chosen = _modes(modes, order)
-    problem = _problem(f, args, seed)
-    comparisons = []
-    for leaf in problem.leaves:
-        comparisons += _first_order(problem, leaf, chosen, scale, bounds)
-        comparisons += _second_order(problem, leaf, chosen, scale, bounds)
-    report = Report(tuple(c.comparison for c in comparisons))
-    for checked in comparisons:
-        _judge(checked, problem.dtype, rtol, resolution)
-    return report
+    where = _Where(
+        chosen, per_real_leaf(scale, tuple(args)), _parted(bounds, args), rtol, resolution
+    )
+    real, parts = on_real_leaves(f, tuple(args))
+    double = in_double(real, parts)
+    posed = problem(real, double, seed)
+    given = problem(real, parts, seed)
+    bars = bars_of(posed.dtype, rtol, resolution)
+    comparisons: list[Comparison] = []
+    failed: list[Checked] = []
+    for leaf, same in zip(posed.leaves, given.leaves, strict=True):
+        checked, unreported = _leaf(posed, leaf, where, bars, seed)
+        comparisons += [c.comparison for c in checked]
+        failed += [*checked, *unreported]
+        if leaf.value.dtype != same.value.dtype:
+            failed += _in_own_format(posed, leaf, given, same, where)
+    # What is wrong before what cannot be told.
+    for one in sorted(failed, key=lambda c: not np.any(c.wrong)):
+        judge(one, bars)
+    return Report(tuple(comparisons))
 
 
 def _modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
@@ -150,140 +164,177 @@ def _modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
     return tuple(modes)
 
 
-class _Leaf(NamedTuple):
-    """One floating leaf: its name, its values, and a direction."""
-
-    place: int
-    name: str
-    value: jax.Array
-    direction: jax.Array
+def _parted(bounds: Any, args: Sequence[Any]) -> Any:
+    return None if bounds is None else tuple(per_real_leaf(b, tuple(args)) for b in bounds)
 
 
-class _Problem(NamedTuple):
-    """f as a function of one leaf, the others fixed, with a flat result."""
+@dataclass(frozen=True)
+class _Where:
+    """The options, as they were given."""
 
-    of: Callable[[int], Callable[[jax.Array], jax.Array]]
-    leaves: list[_Leaf]
-    result: list[tuple[str, int]]
-    """Name and size of each leaf of the result."""
-    cotangent: jax.Array
-    dtype: Any
+    modes: tuple[str, ...]
+    scale: Any
+    bounds: Any
+    rtol: float | None
+    resolution: float | None
 
+    def difference(self, f: Callable[..., Any], leaf: Leaf, resolution: float) -> Difference:
+        def pick(spec: Any) -> Any:
+            parts = jax.tree.leaves(spec)
+            return parts[leaf.place] if len(parts) > 1 else spec
 
-def _is_floating(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-
-
-def _problem(f: Callable[..., Any], args: Sequence[Any], seed: int) -> _Problem:
-    args = _in_double(f, tuple(args))
-    paths, treedef = jax.tree_util.tree_flatten_with_path(args)
-    values = [jnp.asarray(leaf) for _, leaf in paths]
-    random = np.random.default_rng(seed)
-
-    def of(index: int) -> Callable[[jax.Array], jax.Array]:
-        def single(leaf: jax.Array) -> jax.Array:
-            leaves = [*values[:index], leaf, *values[index + 1 :]]
-            out = jax.tree.leaves(f(*treedef.unflatten(leaves)))
-            return ravel_pytree([part for part in out if _is_floating(part)])[0]
-
-        return single
-
-    leaves = [
-        _Leaf(k, f"args{jax.tree_util.keystr(path)}", value, _direction(value, random))
-        for k, ((path, _), value) in enumerate(zip(paths, values, strict=True))
-        if _is_floating(value) and value.size
-    ]
-    if not leaves:
-        raise ArgumentError(
-            "check_derivatives: need an argument with a floating-point leaf, got none. "
-            "Pass args as a list of the arguments of f."
-        )
-    out = jax.tree_util.tree_flatten_with_path(jax.eval_shape(f, *args))[0]
-    out = [(f"result{jax.tree_util.keystr(p)}", leaf) for p, leaf in out if _is_floating(leaf)]
-    names = [(name, int(np.prod(leaf.shape))) for name, leaf in out]
-    dtype = jnp.result_type(*[leaf for _, leaf in out], *[leaf.value for leaf in leaves])
-    coarse = max((leaf.dtype for _, leaf in out), key=lambda d: float(jnp.finfo(d).eps))
-    size = sum(size for _, size in names)
-    cotangent = jnp.asarray(random.uniform(0.5, 1.5, size) * random.choice([-1, 1], size), dtype)
-    return _Problem(of, leaves, names, cotangent, coarse)
+        bounds = None if self.bounds is None else tuple(pick(bound) for bound in self.bounds)
+        return difference(f, leaf, pick(self.scale), bounds, resolution)
 
 
-def _direction(value: jax.Array, random: np.random.Generator) -> jax.Array:
-    # No component near 0: an error in any entry has to show.
-    sizes = random.uniform(0.5, 1.5, value.shape) * random.choice([-1, 1], value.shape)
-    return jnp.asarray(sizes, value.dtype)
+def _leaf(
+    posed: Problem, leaf: Leaf, where: _Where, bars: Bars, seed: int
+) -> tuple[list[Checked], list[Checked]]:
+    """The comparisons of one leaf, and those under vmap."""
+    checked, batched = _along(posed, leaf, where, bars)
+    unclear = any(np.any(c.unclear) for c in (*checked, *batched))
+    wrong = any(np.any(c.wrong) for c in (*checked, *batched))
+    if leaf.value.size > 1 and unclear and not wrong:
+        # A derivative small by the chance of this direction is not small in another one.
+        other = leaf._replace(direction=direction(leaf.value, np.random.default_rng([seed, 1])))
+        again, batched_again = _along(posed, other, where, bars)
+        checked = [better(*pair) for pair in zip(checked, again, strict=True)]
+        if len(batched) == len(batched_again):
+            batched = [better(*pair) for pair in zip(batched, batched_again, strict=True)]
+    return checked, batched
 
 
-def _in_double(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments in float64 where f then returns float64, else unchanged."""
-    if jnp.zeros(0, float).dtype != jnp.float64:
-        return args
-    double = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, jnp.float64) if _is_floating(leaf) else leaf, args
-    )
-    try:
-        out = [leaf for leaf in jax.tree.leaves(jax.eval_shape(f, *double)) if _is_floating(leaf)]
-    except Exception:
-        # Functions may refuse float64 by any error of theirs; then they are checked as they are.
-        return args
-    return double if all(leaf.dtype == jnp.float64 for leaf in out) else args
+def _along(
+    posed: Problem, leaf: Leaf, where: _Where, bars: Bars
+) -> tuple[list[Checked], list[Checked]]:
+    """All comparisons along one direction, and those under vmap."""
+    f = posed.of(leaf.place)
+    found = where.difference(f, leaf, bars.resolution)
+    u = cotangent(posed, found, jax.eval_shape(f, leaf.value).dtype)
+    checked = _first_order(posed, leaf, where.modes, found, u, bars)
+    batched = _under_vmap(posed, leaf, where.modes, found, u, bars)
+    return checked + _second_order(posed, leaf, where, u, bars), batched
 
 
-class _Checked(NamedTuple):
-    """A comparison with what decides it."""
-
-    comparison: Comparison
-    size: float
-    """Largest entry involved, or how much f varies: what error bars are measured by."""
-    rounding: float
-    """Largest entry that the derivative's own rounding is measured by."""
-    exact: bool
-    """f did not change at all and the derivative is zero."""
+def cotangent(posed: Problem, found: Difference, dtype: Any) -> jax.Array:
+    """Random numbers over the size of each derivative: in ⟨u, Jv⟩ all entries weigh the same."""
+    sizes = np.fmax(size(found), np.where(np.isfinite(found.error), found.error, 0))
+    usable = np.isfinite(sizes) & (sizes > 0) & ~found.constant
+    exponent = np.frexp(np.where(usable, sizes, 1))[1] - 1
+    info = jnp.finfo(dtype)
+    exponent = np.clip(exponent, info.minexp + 2, info.maxexp - 2)
+    return jnp.asarray(np.ldexp(posed.signs, -exponent), dtype)
 
 
 def _first_order(
-    problem: _Problem, leaf: _Leaf, modes: Sequence[str], scale: Any, bounds: Any
-) -> list[_Checked]:
-    if "jvp" not in modes and "vjp" not in modes:
-        return []
-    f, u, v = problem.of(leaf.place), problem.cotangent, leaf.direction
-    estimate = _difference(f, leaf, scale, bounds)
-    checked: list[_Checked] = []
+    posed: Problem, leaf: Leaf, modes: Sequence[str], found: Difference, u: jax.Array, bars: Bars
+) -> list[Checked]:
+    f, v, checked = posed.of(leaf.place), leaf.direction, []
+    weights = np.asarray(u, float)
     # The bars of the difference hold for the adjoint too: they show in what format f computes.
     by_rule = None
     if "jvp" in modes:
-        forward = jax.jvp(f, (leaf.value,), (v,))[1]
-        checked += _by_result(problem.result, leaf, "jvp", forward, estimate)
-        by_rule = estimate._replace(value=np.asarray(forward, float))
+        forward = np.asarray(jax.jvp(f, (leaf.value,), (v,))[1], float)
+        checked += _by_result(posed.result, leaf, "jvp", forward, found, bars)
+        by_rule = found._replace(value=forward)
     if "vjp" in modes:
-        backward = np.asarray(_pullback(f, leaf.value, u) * v, float)
-        checked.append(_adjoint("vjp", leaf, u, backward, estimate))
+        backward = _terms(_pullback(f, leaf.value, u), v)
+        checked.append(by_sum("vjp", leaf.name, weights, backward, found, bars))
         if by_rule is not None:
-            checked.append(_adjoint("adjoint", leaf, u, backward, by_rule))
+            checked.append(by_sum("adjoint", leaf.name, weights, backward, by_rule, bars))
     return checked
 
 
-def _second_order(
-    problem: _Problem, leaf: _Leaf, modes: Sequence[str], scale: Any, bounds: Any
-) -> list[_Checked]:
-    if "jvp_of_vjp" not in modes and "vjp_of_vjp" not in modes:
+def _under_vmap(
+    posed: Problem, leaf: Leaf, modes: Sequence[str], found: Difference, u: jax.Array, bars: Bars
+) -> list[Checked]:
+    """The same derivatives from batches of two: rules may have rules for vmap of their own."""
+    f, x, v = posed.of(leaf.place), leaf.value, leaf.direction
+    weights, checked = np.asarray(u, float), []
+
+    def forward(x: jax.Array, v: jax.Array) -> jax.Array:
+        return jax.jvp(f, (x,), (v,))[1]
+
+    def backward(x: jax.Array, u: jax.Array) -> jax.Array:
+        return _pullback(f, x, u)
+
+    for axes in ((0, None), (None, 0)):
+        if "jvp" in modes:
+            for row in _batched(forward, axes, x, v):
+                got = np.asarray(row, float)
+                checked += _by_result(posed.result, leaf, "jvp under vmap", got, found, bars)
+        if "vjp" in modes:
+            for row in _batched(backward, axes, x, u):
+                got = _terms(row, v)
+                checked.append(by_sum("vjp under vmap", leaf.name, weights, got, found, bars))
+    return checked
+
+
+def _batched(
+    derivative: Callable[..., Any], axes: tuple[int | None, int | None], *operands: jax.Array
+) -> list[jax.Array]:
+    pairs = [
+        q if axis is None else jnp.stack([q, q]) for q, axis in zip(operands, axes, strict=True)
+    ]
+    try:
+        return list(jax.vmap(derivative, in_axes=axes)(*pairs))
+    except Exception:
+        # A rule need not work under vmap; that it then raises is no wrong number.
         return []
-    f, u, v = problem.of(leaf.place), problem.cotangent, leaf.direction
+
+
+def _second_order(
+    posed: Problem, leaf: Leaf, where: _Where, u: jax.Array, bars: Bars
+) -> list[Checked]:
+    if "jvp_of_vjp" not in where.modes and "vjp_of_vjp" not in where.modes:
+        return []
+    f, v = posed.of(leaf.place), leaf.direction
 
     def pulled(x: jax.Array) -> jax.Array:
         return jnp.ravel(_pullback(f, x, u))
 
-    estimate = _difference(pulled, leaf, scale, bounds)
-    names = [(leaf.name, leaf.value.size)]
-    checked = []
-    if "jvp_of_vjp" in modes:
-        derivative = jax.jvp(pulled, (leaf.value,), (v,))[1]
-        checked += _by_result(names, leaf, "jvp_of_vjp", derivative, estimate)
-    if "vjp_of_vjp" in modes:
+    found = where.difference(pulled, leaf, bars.resolution)
+    names, checked = [(leaf.name, leaf.value.size)], []
+    if "jvp_of_vjp" in where.modes:
+        got = np.asarray(jax.jvp(pulled, (leaf.value,), (v,))[1], float)
+        checked += _by_result(names, leaf, "jvp_of_vjp", got, found, bars)
+    if "vjp_of_vjp" in where.modes:
         # The Hessian of ⟨u, f⟩ is symmetric, so its transpose times v is the same vector.
-        derivative = jnp.ravel(_pullback(pulled, leaf.value, jnp.ravel(v)))
-        checked += _by_result(names, leaf, "vjp_of_vjp", derivative, estimate)
+        got = np.asarray(jnp.ravel(_pullback(pulled, leaf.value, jnp.ravel(v))), float)
+        checked += _by_result(names, leaf, "vjp_of_vjp", got, found, bars)
     return checked
+
+
+def _in_own_format(
+    posed: Problem, leaf: Leaf, given: Problem, same: Leaf, where: _Where
+) -> list[Checked]:
+    """The rule in the format of the arguments against differences in float64, coarsely.
+
+    Where it is further off than that format resolves, differences in the format itself decide.
+    """
+    own = bars_of(given.dtype, where.rtol, where.resolution)
+    coarse = bars_of(given.dtype, _coarse(given.dtype), None)
+    f, narrow = (
+        posed.of(leaf.place),
+        same._replace(direction=leaf.direction.astype(same.value.dtype)),
+    )
+    exact = where.difference(f, leaf, coarse.resolution)
+    dtype = jax.eval_shape(given.of(same.place), same.value).dtype
+    u = cotangent(given, exact, dtype)
+    first = [m for m in where.modes if m in ("jvp", "vjp")]
+    checked = _first_order(given, narrow, first, exact, u, coarse)
+    if not any(np.any(c.wrong) for c in checked):
+        return []
+    found = where.difference(given.of(same.place), narrow, own.resolution)
+    again = _first_order(given, narrow, first, found, u, own)
+    return [
+        c._replace(wrong=c.wrong & d.wrong, unclear=c.wrong & ~d.wrong)
+        for c, d in zip(checked, again, strict=True)
+    ]
+
+
+def _coarse(dtype: Any) -> float:
+    return bars_of(dtype, None, None).resolution
 
 
 def _pullback(f: Callable[..., Any], x: jax.Array, u: jax.Array) -> jax.Array:
@@ -291,115 +342,25 @@ def _pullback(f: Callable[..., Any], x: jax.Array, u: jax.Array) -> jax.Array:
     return pull(u.astype(out.dtype))[0]
 
 
-class _Difference(NamedTuple):
-    value: np.ndarray
-    error: np.ndarray
-    variation: np.ndarray
-
-
-def _difference(f: Callable[..., Any], leaf: _Leaf, scale: Any, bounds: Any) -> _Difference:
-    """The derivative along the leaf's direction, by the adaptive rule."""
-    out = jax.eval_shape(f, leaf.value)
-    eps = max(float(jnp.finfo(d).eps) for d in (leaf.value.dtype, out.dtype))
-    shape = leaf.value.shape
-    evaluate = jax.jit(jax.vmap(lambda point: f(point.reshape(shape))))
-    pick = _picked(leaf.place)
-    at = frame(
-        leaf.value,
-        jnp.ravel(leaf.value),
-        eps,
-        scale=pick(scale),
-        step=None,
-        bounds=None if bounds is None else tuple(pick(bound) for bound in bounds),
-        adaptive=True,
-        where="check_derivatives",
-    )
-    # Differences are taken in units of the scale, so the direction must be too.
-    seed = jnp.ravel(leaf.direction) / at.scale
-    unit = max_norm(seed)
-    estimate, d = along(evaluate, at, seed / unit, rule("adaptive", eps, None))
-    # Near a bound a component may be moved the other way; then there is no difference along v.
-    same = jnp.all(jnp.sign(d) == jnp.sign(jnp.ravel(leaf.direction)))
-    error = jnp.where(same, estimate.error, jnp.inf)
-    return _Difference(*(np.asarray(q * unit, float) for q in (estimate.value, error, estimate[2])))
-
-
-def _picked(index: int) -> Callable[[Any], Any]:
-    return lambda spec: jax.tree.leaves(spec)[index] if len(jax.tree.leaves(spec)) > 1 else spec
+def _terms(gradient: jax.Array, v: jax.Array) -> np.ndarray:
+    """The terms of ⟨gradient, v⟩; in float64, where products of large numbers still fit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ravel(np.asarray(gradient, float) * np.asarray(v, float))
 
 
 def _by_result(
     names: list[tuple[str, int]],
-    leaf: _Leaf,
+    leaf: Leaf,
     mode: str,
-    derivative: jax.Array,
-    estimate: _Difference,
-) -> list[_Checked]:
-    """One comparison per leaf of the result, in its worst entry."""
+    got: np.ndarray,
+    found: Difference,
+    bars: Bars,
+) -> list[Checked]:
+    """One comparison per leaf of the result."""
     checked, start = [], 0
-    for name, size in names:
-        part = slice(start, start + size)
-        start += size
-        if size:
-            got = np.asarray(derivative, float)[part]
-            bars = _Difference(*(q[part] for q in estimate))
-            checked.append(_worst(mode, leaf.name, name, got, bars))
+    for name, count in names:
+        part = slice(start, start + count)
+        start += count
+        if count:
+            checked.append(by_entry(mode, leaf.name, name, got[part], found.part(part), bars))
     return checked
-
-
-def _worst(mode: str, leaf: str, result: str, got: np.ndarray, bars: _Difference) -> _Checked:
-    off = np.abs(got - bars.value)
-    # An entry without any estimate is the worst; NaN on both sides is one, too.
-    doubt = np.where(np.isfinite(off), off - _BARS * bars.error, np.inf)
-    k = int(np.argmax(doubt))
-    finite = np.isfinite(bars.error)
-    size = max(
-        np.max(np.abs(got)),
-        np.max(np.abs(bars.value), where=finite, initial=0),
-        np.max(bars.variation),
-    )
-    comparison = Comparison(
-        mode, leaf, result, float(got[k]), float(bars.value[k]), float(np.max(bars.error))
-    )
-    exact = bool(np.all(got == 0) and np.all(bars.value == 0) and np.all(bars.variation == 0))
-    rounding = float(np.max(np.abs(got)))
-    return _Checked(comparison, float(size), rounding, exact)
-
-
-def _adjoint(
-    mode: str, leaf: _Leaf, cotangent: jax.Array, backward: np.ndarray, estimate: _Difference
-) -> _Checked:
-    """⟨Jᵀu, v⟩, given as the products of its terms, against ⟨u, Jv⟩."""
-    u = np.asarray(cotangent, float)
-    forward = u * estimate.value
-    sizes = [np.sum(np.abs(part)) for part in (backward, forward, u * estimate.variation)]
-    comparison = Comparison(
-        mode,
-        leaf.name,
-        "⟨u, result⟩",
-        float(np.sum(backward)),
-        float(np.sum(forward)),
-        float(np.sum(np.abs(u) * estimate.error)),
-    )
-    return _Checked(comparison, float(max(sizes)), float(sizes[0]), not any(sizes))
-
-
-def _judge(checked: _Checked, dtype: Any, rtol: float | None, resolution: float | None) -> None:
-    c = checked.comparison
-    eps = float(jnp.finfo(dtype).eps)
-    allowed: float = 0.1 * eps**0.5 if rtol is None else rtol
-    resolution = _RESOLUTION[jnp.dtype(dtype).name] if resolution is None else resolution
-    what = (
-        f"check_derivatives: {c.mode} with respect to {c.leaf} of {c.result}: derivative "
-        f"{c.derivative:.10g}, finite difference {c.difference:.10g} ± {c.error:.1g}"
-    )
-    off = abs(c.derivative - c.difference)
-    if np.isfinite(off) and off > _BARS * c.error + allowed * checked.rounding:
-        raise WrongDerivativeError(f"{what}. They must agree: correct the rule.")
-    wide = not c.error <= resolution * checked.size
-    if not np.isfinite(off) or (wide and not checked.exact):
-        raise InconclusiveError(
-            f"{what}. That cannot tell: the function is noisy, not smooth or not finite near the "
-            f"point, or its format ({jnp.dtype(dtype).name}) too coarse. Take another point, pass "
-            "scale= or bounds=, or a larger resolution= knowingly."
-        )
