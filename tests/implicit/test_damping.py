@@ -105,11 +105,9 @@ def test_running_in_circles_is_reported_and_more_steps_are_not_advised():
     assert np.isnan(z).all()
     assert (plain.code == status.NO_PROGRESS).all()
     z, auto = ends("auto")
-    # The cubic has a root that a trial may find.
-    assert (
-        auto.converged | (auto.code == status.NO_PROGRESS) | (auto.code == status.SINGULAR)
-    ).all()
-    assert not auto.converged[2]
+    # The cubic has a root that a trial may find, and damping brings the second one to its root.
+    assert auto.converged[0]
+    assert auto.code[2] in (status.NO_PROGRESS, status.SINGULAR)
     assert np.isnan(z[2])
 
 

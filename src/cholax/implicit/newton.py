@@ -166,7 +166,9 @@ def _advance(
     inner = _inner(F, correct, state, step, scale, tol, forced, lost)
     lost = lost | (dog.on & (inner.taken == 0))
     error = max_norm(inner.step)
-    code, follow = _judge(F, inner, step, (scale, largest), noise, tol)
+    # After a step that had to pass no test, a correction that grew once proves no rounding.
+    settled = ~forced | (dog.same >= 2)
+    code, follow = _judge(F, inner, step, (scale, largest), noise, tol, settled)
     idle, least = _progress(state, step, forced & same_sign(dog.sign, state.dog.sign))
     after = dog
     if damping == "auto":
@@ -201,6 +203,7 @@ def _judge(
     sizes: tuple[jax.Array, jax.Array],
     noise: jax.Array,
     tol: float,
+    settled: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Whether it has converged, as a code, and whether the last correction is to be added."""
     scale, largest = jnp.maximum(sizes[0], max_norm(inner.z)), sizes[1]
@@ -209,7 +212,7 @@ def _judge(
     follow = full & (small | (inner.rate <= CHORD_RATE))
     quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step)
     stalled = _tiny(step, scale) & _tiny(inner.f, largest) & (inner.first > 0.5)
-    reached = (small | quiet | stalled) & _consistent(F, inner)
+    reached = (small | ((quiet | stalled) & settled)) & _consistent(F, inner)
     return jnp.where(reached, codes.CONVERGED, codes.RUNNING), follow
 
 

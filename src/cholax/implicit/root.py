@@ -37,9 +37,8 @@ def root(
     dz = −F_z⁻¹ F_θ dθ for all arguments and closed-over traced values θ, in forward and reverse
     mode and to any order; the last numeric factor of the iteration serves, none is added. The
     start z0 has no derivative. Steps are damped where that helps, so that the iteration converges
-    from afar or says that it did not. Under `vmap` every
-    lane stops by itself. The program an eager call compiles is kept for the next call with the
-    same function and shapes.
+    from afar or says that it did not. Under `vmap` every lane stops by itself. The program that an
+    eager call compiles is kept for the next call with the same function and shapes.
 
     Args:
         F: function of z and the arguments, with as many results as z has entries.
