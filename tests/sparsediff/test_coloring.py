@@ -5,6 +5,7 @@ import time
 import hypothesis
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import strategies as st
 
 import cholax as cx
@@ -235,3 +236,34 @@ def test_no_step_is_quadratic_in_a_dense_row():
     assert len(color_star(graphs.symmetric(pattern))) == 2
     assert len(color_acyclic(graphs.symmetric(pattern))) == 2
     assert time.perf_counter() - start < 8
+
+
+# --- no cliff in the size
+
+
+def second_order_walk_over_a_mesh(steps):
+    """A walk of second order in time, its states tied over two rings of a 12 × 12 grid."""
+    mesh = graphs.grid5(12, 12)
+    ones = sp.csc_matrix((np.ones(mesh.nnz), mesh.indices, mesh.indptr), mesh.shape)
+    band = sum(sp.eye(steps, k=k) for k in range(-2, 3))
+    return graphs.symmetric(graphs.pattern_of(sp.kron(band, ones @ ones)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("color", SYMMETRIC)
+def test_many_time_steps_need_the_colors_of_a_few(color):
+    few, many = (len(color(second_order_walk_over_a_mesh(steps))) for steps in (20, 260))
+    assert many <= 1.1 * few
+
+
+def test_hubs_of_many_blocks_are_not_set_apart():
+    # 100 stars of 1 000 leaves each: walking all leaves from each would take 10⁸ steps.
+    hubs, leaves = 100, 1000
+    n = hubs * (leaves + 1)
+    rows = np.arange(n)
+    first = rows - rows % (leaves + 1)
+    entries = sp.coo_matrix((np.ones(2 * n), (np.r_[rows, rows], np.r_[first, rows])), (n, n))
+    lower = sp.csc_matrix(entries)
+    lower.sort_indices()
+    pattern = Pattern((n, n), lower.indptr, lower.indices, symmetric=True)
+    assert [len(color(pattern)) for color in SYMMETRIC] == [2, 2]

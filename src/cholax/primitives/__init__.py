@@ -19,7 +19,7 @@
 | `gather`, `scatter`           | entries between value vectors                   |
 | `contract`                    | bilinear sums over entries                      |
 | `matvec`, `outer_on_pattern`  | A x; x yᵀ on A's pattern                        |
-| `product`                     | entry by entry                                  |
+| `inner_product`, `scale`      | ⟨x, y⟩; s y                                     |
 """
 
 from cholax.primitives._define import Definition, Kind, Operand, registry, use_specification
@@ -36,10 +36,10 @@ from cholax.primitives._structures import (
 from cholax.primitives.cholesky import cholesky
 from cholax.primitives.cholesky_tangent import cholesky_cotangent, cholesky_tangent
 from cholax.primitives.entries import contract, gather, scatter
+from cholax.primitives.inner_product import inner_product, scale
 from cholax.primitives.log_determinant import log_determinant
 from cholax.primitives.lu import lu_factor, lu_log_determinant, lu_solve
 from cholax.primitives.matvec import matvec, outer_on_pattern
-from cholax.primitives.product import product
 from cholax.primitives.selected_inverse import selected_inverse
 from cholax.primitives.solve import solve
 from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
@@ -68,6 +68,7 @@ __all__ = [
     "factor_matvec",
     "factor_outer",
     "gather",
+    "inner_product",
     "locate",
     "log_determinant",
     "lu_factor",
@@ -76,8 +77,8 @@ __all__ = [
     "matvec",
     "outer_on_pattern",
     "permute",
-    "product",
     "registry",
+    "scale",
     "scatter",
     "selected_inverse",
     "solve",

@@ -63,6 +63,8 @@ class Operand:
     rank: int
     native: bool = True
     """Whether the kernel needs it (some operands exist for their derivative only)."""
+    decides: bool = True
+    """Whether an adjoint is zero where this operand is, if it is linear."""
 
 
 class Rule(Protocol):
@@ -367,27 +369,39 @@ def _lower(
 def _keep_zeros(d: Definition, params: Any, *args: Any) -> Any:
     """The operation, its results zero where a linear operand is: a column of them, or all."""
     ref, operands = _split(d, params["static"], args)
-    linear = [
-        (k, operands[k], op.rank) for k, op in enumerate(d.operands) if op.kind is Kind.LINEAR
-    ]
-    nonzero = [jnp.any(x != 0, axis=-min(rank, 2), keepdims=True) for _, x, rank in linear]
     bind = partial(d.primitive.bind, *ref.operands, adjoint=False, **params)
+    linear = [k for k, op in enumerate(d.operands) if op.kind is Kind.LINEAR and op.decides]
+    ranks = [d.operands[k].rank for k in linear]
     (aval,) = jax.eval_shape(bind, *operands)
-    rank = len(aval.shape) - max(
-        x.ndim - op.rank for op, x in zip(d.operands, operands, strict=True)
-    )
-    if rank < 2 and all(r == 2 for *_, r in linear):
+    depth = max(x.ndim - op.rank for op, x in zip(d.operands, operands, strict=True))
+    rank = len(aval.shape) - depth
+    if depth == 0 and rank == 1 and ranks == [1] and operands[linear[0]].shape == aval.shape:
+        return [_unless_zero(bind, operands, linear[0])]
+    nonzero = [_nonzero(operands[k], r) for k, r in zip(linear, ranks, strict=True)]
+    if rank < 2 and set(ranks) == {2}:
         # A sum over columns: leave out those where one factor is zero.
-        kept = partial(_both, nonzero)
-        changed = {k: jnp.where(kept(x.ndim), x, 0) for k, x, _ in linear}
-        return bind(*(changed.get(k, x) for k, x in enumerate(operands)))
+        masked = {k: jnp.where(_both(nonzero, operands[k].ndim), operands[k], 0) for k in linear}
+        return bind(*(masked.get(k, x) for k, x in enumerate(operands)))
     (result,) = bind(*operands)
-    for mask, (_, _, r) in zip(nonzero, linear, strict=True):
-        mask = mask.reshape(
-            *mask.shape[: mask.ndim - r], *[1] * (rank - r), *mask.shape[mask.ndim - r :]
-        )
-        result = jnp.where(mask, result, 0)
+    for mask, r in zip(nonzero, ranks, strict=True):
+        batch, core = mask.shape[: mask.ndim - r], mask.shape[mask.ndim - r :]
+        core = core if r == 2 else [1] * rank
+        result = jnp.where(mask.reshape(*batch, *core), result, 0)
     return [result]
+
+
+def _nonzero(x: Any, rank: int) -> Any:
+    """Whether there is anything in each column, or in all of a vector; dimensions are kept."""
+    return x != 0 if rank == 0 else jnp.any(x != 0, axis=-min(rank, 2), keepdims=True)
+
+
+def _unless_zero(bind: Callable[..., Any], operands: Sequence[Any], k: int) -> Any:
+    """The result, or the operand where that is zero: a choice, so that it may be overwritten."""
+
+    def run(x: Any) -> Any:
+        return bind(*operands[:k], x, *operands[k + 1 :])[0]
+
+    return jax.lax.cond(jnp.any(operands[k] != 0), run, lambda x: x, operands[k])
 
 
 def _both(masks: Sequence[Any], ndim: int) -> Any:

@@ -12,13 +12,13 @@ from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
 from cholax.primitives._maps import value_map
 from cholax.primitives.entries import gather
-from cholax.primitives.product import product
+from cholax.primitives.inner_product import inner_product
 from cholax.primitives.selected_inverse import selected_inverse
 
 
 def _tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
     gradient = gather(value_map(ref), selected_inverse(ref, operands[1], after=results[0]))
-    return jnp.sum(product(ref, gradient, tangent), axis=-1)
+    return inner_product(ref, gradient, tangent)
 
 
 def _specification(plan: Plan, values: Any, factor: Any) -> Any:

@@ -19,8 +19,8 @@ from cholax.primitives import _superlu
 from cholax.primitives._define import Definition, Kind, Operand, define
 from cholax.primitives._specification import check_size
 from cholax.primitives._structures import csc_of
+from cholax.primitives.inner_product import inner_product
 from cholax.primitives.matvec import matvec, outer_on_pattern
-from cholax.primitives.product import product
 
 # Columns of A⁻ᵀ found at a time.
 BLOCK = 64
@@ -95,7 +95,7 @@ def _log_tangent(ref: Any, tangent: Any, operands: Any, results: Any) -> Any:
     del results
     values, factor, index, _ = operands
     gradient = inverse_transposed(ref, values, factor, index)
-    return jnp.sum(product(ref, gradient, tangent), axis=-1)
+    return inner_product(ref, gradient, tangent)
 
 
 def inverse_transposed(ref: Any, values: Any, factor: Any, index: Any) -> Any:

@@ -81,7 +81,7 @@ def column_colors(pattern: Pattern, limit: int | None = None) -> np.ndarray | No
     steps = int((walked**2).sum()) + pattern.nnz
     return orders.fewest(
         graph,
-        lambda _colors: steps,
+        lambda _: steps,
         lambda order, limit: graph.color(order[kept[order]], limit),
         limit=limit,
         enough=longest,

@@ -1,12 +1,12 @@
-"""product: (x, y) -> x ∘ y."""
+"""scale: (s, y) -> s y."""
 
 from tests.contract.cases._setting import Setting, free
 from tests.contract.patterns import Problem
 
 
 def _setting(problem: Problem) -> Setting:
-    x, y = (free(problem.rng.standard_normal(problem.n + 1)) for _ in range(2))
-    return Setting("product", problem.pattern, (x, y))
+    s, *y = problem.rng.standard_normal(problem.n + 2)
+    return Setting("scale", problem.pattern, (free(s), free(y)))
 
 
 VARIANTS = {"": _setting}
