@@ -106,7 +106,10 @@ def _field():
 
 # By name, how to make an object and what of it is compared. The first word names the class.
 EXAMPLES = {
-    "Pattern": (lambda: matrix().pattern, lambda p: (p.indptr, p.indices, hash(p))),
+    "Pattern": (
+        lambda: matrix().pattern,
+        lambda p: (p.indptr, p.indices, np.frombuffer(p.fingerprint, np.uint8)),
+    ),
     "SparseMatrix": (matrix, lambda A: A.values),
     "Plan": (lambda: cx.analyse(matrix().pattern), lambda p: (p.perm, p.digest, p.size)),
     "Plan of a factor": (

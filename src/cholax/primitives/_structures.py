@@ -10,7 +10,7 @@ import hashlib
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,6 +42,12 @@ class Structure:
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.digest == self.digest
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
     def portable_attributes(self) -> Mapping[str, Any]:
         """What the native side needs to rebuild this structure in another process."""
         raise NotImplementedError
@@ -62,6 +68,9 @@ class EntryMap(Structure):
         parts = () if self.weights is None else (self.weights,)
         self.digest = content_digest("entry_map", self.size, self.positions, *parts)
         self._native = _native.lib().entry_map(self.digest, self.size, self.positions, self.weights)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EntryMap, (self.positions, self.size, self.weights)
 
     def __len__(self) -> int:
         return self.positions.size
@@ -97,6 +106,9 @@ class Triples(Structure):
         self.digest = content_digest("triples", np.array(self.sizes), *self.index)
         self._native = _native.lib().triples(self.digest, list(self.sizes), *self.index)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Triples, (*self.index, self.sizes)
+
     def portable_attributes(self) -> Mapping[str, Any]:
         """The three index arrays and their ranges."""
         left, right, out = self.index
@@ -118,6 +130,9 @@ class Csc(Structure):
         self._native = _native.lib().csc(
             self.digest, *pattern.shape, pattern.symmetric, pattern.indptr, pattern.indices
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Csc, (self.pattern,)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -158,7 +158,7 @@ class LaplaceModel(Portable):
         self._options = Options(max_iterations, tolerance)
         self._made_again()
 
-    _transient = ("_hessian", "_run")
+    _transient = ("_fit_programs", "_hessian", "_run")
 
     def _made_again(self) -> None:
         self._hessian = hessian(self.log_joint, sparsity=self._sparsity, verify=False)
