@@ -35,6 +35,7 @@ def _real(Q: Array, F: Array, bad: Array) -> Array:
     return jnp.where(bad, jnp.nan, (Q @ F @ Q.conj().T).real)
 
 
+@jax.jit
 def _sqrtm(A: Array) -> Array:
     T, Q = schur(A)
     bad = _bad_eigenvalues(T, allow_zero=True)
@@ -73,6 +74,7 @@ def _sqrtm_derivative(A: Array, E: Array) -> Array:
 sqrtm = MatrixFunction(_sqrtm, "sqrtm", _sqrtm_derivative)
 
 
+@jax.jit
 def _logm(A: Array) -> Array:
     """2ᵏ log(A^(1/2ᵏ)) with k such that the root is near I; Padé by Gauss–Legendre quadrature.
 

@@ -10,6 +10,7 @@ Array = jax.Array
 _MOST_STEPS = 100
 
 
+@jax.jit
 def _signm(A: Array) -> Array:
     """X ← (μX + (μX)⁻¹)/2 until it stands still; μ = (‖X⁻¹‖/‖X‖)^½ at first.
 
