@@ -9,6 +9,7 @@ too: a scan over at most `max_steps` steps, of which those beyond s are skipped.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -92,7 +93,17 @@ def expm_multiply(
     degree, radius = _DEGREE[start.dtype.name]
     steps = jnp.maximum(1, jnp.ceil(size / radius))
     most = _most_steps(steps, max_steps, where)
+    if isinstance(A, SparseMatrix):
+        return _march_matrix(A, start, time, shift, steps, most, degree)
     return _march(product, start, time, shift, steps, most, degree)
+
+
+@partial(jax.jit, static_argnames=("most", "degree"))
+def _march_matrix(
+    A: SparseMatrix, start: Array, t: Array, shift: Array, steps: Array, most: int, degree: int
+) -> Array:
+    """With a matrix for the product: one program for all of one pattern, also in eager calls."""
+    return _march(lambda y: A @ y - shift * y, start, t, shift, steps, most, degree)
 
 
 def _of_matrix(A: SparseMatrix, b: Array) -> tuple[Callable[[Array], Array], Array, Array]:

@@ -57,6 +57,7 @@ def _oriented(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return value
 
 
+@jax.jit
 def _sqrtm(A: Array) -> Array:
     return jax.lax.cond(jnp.all(A == A.T), _sqrt_symmetric, _sqrt_by_schur, A)
 
@@ -130,6 +131,7 @@ def _powers_size(X: Array) -> Array:
     return jnp.min(jnp.stack(pairs))
 
 
+@jax.jit
 def _logm(A: Array) -> Array:
     """2ᵏ log(A^(1/2ᵏ)) with k such that the root is near I; Padé by Gauss–Legendre quadrature.
 

@@ -11,6 +11,7 @@ _MOST_STEPS = 100
 _CANDIDATES = 6
 
 
+@jax.jit
 def _signm(A: Array) -> Array:
     """X ← (μX + (μX)⁻¹)/2 until it stands still; μ = (‖X⁻¹‖/‖X‖)^½ at first.
 

@@ -172,9 +172,24 @@ def _by_component(_definition: Any, static: Any, _params: Any) -> Callable[[Rows
     return run
 
 
-def _by_entry(_definition: Any, _static: Any, _params: Any) -> Callable[[Rows, Any, Any], Rows]:
-    """Products entry by entry."""
-    return lambda rows, _op, _core: rows
+def _inner_product(_definition: Any, _static: Any, _params: Any) -> Callable[..., Rows]:
+    """One number from all entries."""
+
+    def run(rows: Rows, _op: Any, core: tuple[int, ...]) -> Rows:
+        every = np.arange(rows.size)
+        return apply_pairs(rows, np.zeros_like(every), every, core)
+
+    return run
+
+
+def _scale(_definition: Any, _static: Any, _params: Any) -> Callable[..., Rows]:
+    """Every entry from the number and from its own."""
+
+    def run(rows: Rows, op: Any, core: tuple[int, ...]) -> Rows:
+        every = np.arange(int(np.prod(core)))
+        return apply_pairs(rows, every, np.zeros_like(every), core) if op.name == "s" else rows
+
+    return run
 
 
 Family = Callable[[Any, Any, Any], Callable[[Rows, Any, Any], Rows]]
@@ -184,7 +199,8 @@ Family = Callable[[Any, Any, Any], Callable[[Rows, Any, Any], Rows]]
 DEPENDENCE: dict[str, Family | None] = {
     **dict.fromkeys(PAIRS, _by_pairs),
     **dict.fromkeys(("solve", "triangular_solve", "lu_solve"), _by_closure),
-    "product": _by_entry,
+    "inner_product": _inner_product,
+    "scale": _scale,
     "cholesky_tangent": _by_component,
     "cholesky_cotangent": _by_component,
     "symmetric_product": _by_component,
