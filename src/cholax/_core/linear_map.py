@@ -59,6 +59,11 @@ def linear_map(
     return _linear_map.bind(*residuals, x, apply=apply, transpose=transpose)
 
 
+def is_marker(apply: Map) -> bool:
+    """Whether a map only makes NaN where something failed: no result depends on x through it."""
+    return getattr(apply, "is_marker", False)
+
+
 def linear_solve(solver: LinearSolver, residuals: Sequence[Any], b: jax.Array) -> jax.Array:
     """A⁻¹ b;  d x = A⁻¹(db − dA x), of every order and in both modes.
 
@@ -155,6 +160,7 @@ class _vmapped:
 
     def __init__(self, apply: Any, mapped: tuple[int | None, ...]) -> None:
         self.key = (apply, mapped)
+        self.is_marker = is_marker(apply)
         self.call = jax.vmap(apply, in_axes=(mapped, 0))
 
     def __call__(self, residuals: Any, x: Any) -> Any:

@@ -85,7 +85,7 @@ def choice(value: Any, where: str, name: str, allowed: Collection[str], *, remed
 
 
 def flag(value: Any, where: str, name: str, *, remedy: str = "") -> bool:
-    """True or False, Python's or NumPy's.
+    """True or False, Python's or NumPy's, or the integers 1 and 0.
 
     Example:
         >>> flag("no", "root", "throw")
@@ -93,7 +93,7 @@ def flag(value: Any, where: str, name: str, *, remedy: str = "") -> bool:
             ...
         cholax._core.errors.ArgumentError: root: throw must be True or False, got 'no'.
     """
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise _refused(where, name, "True or False", value, remedy)
 

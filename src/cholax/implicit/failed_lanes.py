@@ -6,7 +6,7 @@ cotangent of zero, and the NaN it gave back would spoil every parameter the lane
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +82,7 @@ class _Spread:
 
     shape: tuple[int, ...]
     dtype: Any
+    is_marker: ClassVar[bool] = True
 
     def __call__(self, residuals: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
         (ok,) = residuals

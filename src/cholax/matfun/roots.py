@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.linear_map import linear_map
-from cholax._core.norms import all_finite, max_norm
+from cholax._core.norms import all_finite, max_norm, one_norm, smallest
 from cholax.matfun.function import MatrixFunction
 from cholax.matfun.triangular import (
     log_near_diagonal,
@@ -124,11 +124,11 @@ def _powers_size(X: Array) -> Array:
     """
     sizes, power = [], X
     for k in range(1, 6):
-        norm = jnp.max(jnp.sum(jnp.abs(power), axis=0), initial=0)
+        norm = one_norm(power)
         sizes.append(norm ** (1 / k))
         power = power @ X
     pairs = [jnp.maximum(one, two) for one, two in pairwise(sizes)]
-    return jnp.min(jnp.stack(pairs))
+    return smallest(jnp.stack(pairs))
 
 
 @jax.jit

@@ -207,3 +207,19 @@ def test_traced_index_arrays_warn():
     warnings.simplefilter("always", UnknownPrimitiveWarning)
     with pytest.warns(UnknownPrimitiveWarning, match="cholax_solve"):
         assert run(A.pattern.indices, A.pattern.indptr) == 9
+
+
+def test_an_implicit_function_couples_what_its_equation_does():
+    # Blocks of three unknowns; the marker of failed iterations must not couple all parameters.
+    K = np.array([[3.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 3.0]])
+
+    def equation(z, b):
+        return (z.reshape(-1, 3) @ K).ravel() + 0.1 * z**3 - b
+
+    def solution(b):
+        return cx.root(equation, jnp.zeros(36), b)
+
+    b = jnp.linspace(0.0, 1.0, 36)
+    J = cx.jacobian(solution)
+    assert J.pattern(b).nnz == 12 * 9
+    np.testing.assert_allclose(J(b).to_dense(), jax.jacobian(solution)(b), atol=1e-13)

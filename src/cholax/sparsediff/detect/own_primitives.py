@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
+from cholax._core.linear_map import is_marker
 from cholax.analysis import LUPlan
 from cholax.patterns import algebra
 from cholax.primitives import EntryMap, Triples, registry
@@ -261,7 +262,9 @@ def _batched(
 
 
 def _linear_map(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
-    """What the function does that the map is given by."""
+    """What the function does that the map is given by; a marker of failures carries nothing."""
+    if is_marker(eqn.params["apply"]):
+        return [Rows(tuple(v.aval.shape)) for v in eqn.outvars]
     jaxpr = implementation(eqn)
     if jaxpr is None:
         return interpreter.unknown(eqn, eqn.primitive.name, values)

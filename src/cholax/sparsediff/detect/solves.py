@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from cholax.sparsediff.detect.interpreter import Interpreter, tangent_rules
@@ -22,6 +23,18 @@ def _custom_linear_solve(
     links = matrix_closure(interpreter, jaxprs.matvec, constants, [v.shape for v in b])
     total = join_flat(b)
     return split_flat(spread(total, links), [v.shape for v in b])
+
+
+def _linear_solve(interpreter: Interpreter, eqn: Any, values: Sequence[Value]) -> Sequence[Value]:
+    """The solve of an implicit function, with the product it is given by."""
+    *residuals, b = values
+    if any(isinstance(v, Rows) for v in residuals) or not isinstance(b, Rows):
+        return interpreter.unknown(eqn, "cholax_linear_solve", values)
+    product = eqn.params["solver"].product
+    avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
+    jaxpr = jax.make_jaxpr(lambda *operands: product(operands[:-1], operands[-1]))(*avals)
+    links = matrix_closure(interpreter, jaxpr, residuals, [b.shape])
+    return split_flat(spread(join_flat([b]), links), [b.shape])
 
 
 def matrix_closure(
@@ -115,6 +128,7 @@ def _tridiagonal_solve(
     return [_spread_along(b, -2 if len(b.shape) > len(diagonal.shape) else -1, links)]
 
 
+tangent_rules["cholax_linear_solve"] = _linear_solve
 tangent_rules["custom_linear_solve"] = _custom_linear_solve
 tangent_rules["triangular_solve"] = _triangular_solve
 tangent_rules["tridiagonal_solve"] = _tridiagonal_solve

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from cholax._core.norms import max_norm
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
@@ -76,7 +77,7 @@ def profile(
 
 def _unit(y: jax.Array) -> jax.Array:
     """The size of y as a power of two: squares of r² stay in range, and scaling rounds nothing."""
-    size = jax.lax.stop_gradient(jnp.max(jnp.abs(y), initial=0.0))
+    size = jax.lax.stop_gradient(max_norm(y))
     return jnp.where(size > 0, jnp.exp2(jnp.round(jnp.log2(jnp.where(size > 0, size, 1.0)))), 1.0)
 
 
