@@ -25,7 +25,7 @@ def derivative(
 ) -> Difference:
     """Derivative of f(x, *args) with respect to a scalar x.
 
-    The default, `"adaptive"`, samples f on a ladder of steps (45 evaluations in float64, 21 in
+    The default, `"adaptive"`, samples f on a ladder of steps (45 evaluations in float64, 29 in
     float32), extrapolates to the orders 2, 4 and 6, and takes the estimate with the smallest error
     bar among those that agree with all smaller steps. NaN, with error inf, means that no step was
     trustworthy. The others are fixed rules: cheap, and wrong without notice where f has another
@@ -101,9 +101,8 @@ def _derivative(difference: Difference, x: Any, args: Any) -> Any:
             "Use gradient or jacobian, or jax.vmap for a function of every entry."
         )
     flat, at = difference.flat(x, args)
-    estimate, steps = difference.along(flat, at, jnp.ones_like(flat.x))
-    value, error = estimate.value / steps[0], estimate.error / jnp.abs(steps[0])
-    return packed(difference, value, error, unraveler(flat.out))
+    value, error = dense(difference, flat, at)
+    return packed(difference, value[:, 0], error[:, 0], unraveler(flat.out))
 
 
 def gradient(
@@ -165,10 +164,8 @@ def require_scalar(out: Any, where: str) -> None:
 
 def dense(difference: Difference, flat: Any, at: Any) -> tuple[jax.Array, jax.Array]:
     """The (m, n) Jacobian and its error bars, one direction per component of x."""
-    seeds = jnp.eye(at.x.size, dtype=at.x.dtype)
-    estimate, steps = difference.sweep(flat, at, seeds)
-    own = jnp.diagonal(steps)[:, None]
-    return (estimate.value / own).T, (estimate.error / jnp.abs(own)).T
+    estimate, sign = difference.along_components(flat, at)
+    return (estimate.value / sign[:, None]).T, (estimate.error / jnp.abs(sign)[:, None]).T
 
 
 def dense_jacobian(difference: Difference, x: Any, args: Any) -> Any:

@@ -11,11 +11,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError
 from cholax._core.norms import largest, max_norm, smallest
-from cholax.numdiff.estimate import Estimate, Ladder, extrapolate, kink, noise, select
+from cholax.numdiff.estimate import (
+    Estimate,
+    Ladder,
+    extrapolate,
+    kink,
+    noise,
+    rescaled,
+    select,
+    unit,
+)
 from cholax.numdiff.rules import Rule, closeness, nearness
 
 
@@ -24,6 +32,8 @@ class Frame(NamedTuple):
 
     x: jax.Array
     scale: jax.Array
+    near_zero: jax.Array
+    """|x| of the components so close to 0 that it may be a scale of f, else inf."""
     lower: jax.Array | None
     upper: jax.Array | None
 
@@ -58,31 +68,46 @@ def frame(
     where: str,
 ) -> Frame:
     """Resolve the options of the public functions for the point x."""
+    near_zero = jnp.full_like(flat_x, jnp.inf)
     if scale is not None:
         units = jnp.abs(per_leaf(scale, x, where, "scale"))
     elif step is not None:
         units = jnp.ones_like(flat_x)
     else:
-        units = default_scale(flat_x, eps, adaptive)
+        units = default_scale(flat_x)
+        if adaptive:
+            size = jnp.abs(jax.lax.stop_gradient(flat_x))
+            near_zero = jnp.where((size > 0) & (size < closeness(eps)), size, jnp.inf)
     lower, upper = (None, None) if bounds is None else bounds
     if lower is not None:
         lower = per_leaf(lower, x, where, "lower bound")
     if upper is not None:
         upper = per_leaf(upper, x, where, "upper bound")
-    return Frame(flat_x, units, lower, upper)
+    return Frame(flat_x, units, near_zero, lower, upper)
 
 
-def default_scale(x: jax.Array, eps: float, adaptive: bool) -> jax.Array:
-    """A power of two near max(|x|, 1); for a ladder smaller where x is small but not zero.
-
-    There is no telling whether f has the scale of x, as log has, or 1. A ladder below 1 reaches
-    down to small x by itself; below it for tiny x only when it starts lower.
-    """
-    size = jnp.abs(jax.lax.stop_gradient(x))
-    small = (size < closeness(eps)) & (size > 0) & adaptive
-    size = jnp.where(small, size / closeness(eps), jnp.maximum(size, 1))
+def default_scale(x: jax.Array) -> jax.Array:
+    """A power of two near max(|x|, 1)."""
+    size = jnp.maximum(jnp.abs(jax.lax.stop_gradient(x)), 1)
     _, exponent = jnp.frexp(jnp.where(jnp.isfinite(size), size, 1))
     return jnp.ldexp(jnp.ones_like(x), exponent - 1)
+
+
+def ladder_of(at: Frame, used: jax.Array, rule: Rule) -> jax.Array:
+    """The steps of a direction, from the largest to the smallest.
+
+    There is no telling whether f has the scale of a tiny x, as log has, or 1, as exp. Then the
+    upper half of the ladder stays and the lower half begins at 2|x|.
+    """
+    t = jnp.asarray(rule.steps, at.x.dtype)
+    if not rule.adaptive:
+        return t
+    half = (len(rule.steps) + 1) // 2
+    near = smallest(jnp.where(used, at.near_zero, jnp.inf), initial=jnp.inf)
+    _, exponent = jnp.frexp(jnp.where(jnp.isfinite(near), near, 1))
+    top = jnp.minimum(t[half], jnp.ldexp(jnp.ones_like(near), exponent))
+    lower = top * jnp.asarray(rule.steps[: len(rule.steps) - half], at.x.dtype) / rule.steps[0]
+    return jnp.where(jnp.isfinite(near), jnp.concatenate([t[:half], lower]), t)
 
 
 class Steps(NamedTuple):
@@ -127,71 +152,135 @@ def offsets(sided: jax.Array, points: int, dtype: Any) -> jax.Array:
 
 
 class Places(NamedTuple):
-    """Where f is sampled along one direction: steps t, points `(K, q, n)`, those inside bounds."""
+    """Where f is sampled along one direction."""
 
     t: jax.Array
+    """`(K,)` steps, from the largest to the smallest."""
     points: jax.Array
+    """`(K, q, n)`; x in place of what lies outside the bounds."""
     inside: jax.Array
-    steps: Steps
+    """`(K, q)` which of them are inside."""
+    sided: jax.Array
     away: jax.Array
     """Largest |x| of a moved component in units of its step: how much rounding x costs."""
+    length: jax.Array
+    """The longest component of the direction, in units of x."""
+    d: jax.Array
+    """`(n,)` the direction, its longest component ±1."""
 
 
-@partial(jax.jit, static_argnames="rule")
 def places_along(at: Frame, seed: jax.Array, rule: Rule) -> Places:
     """The points of a direction; those outside the bounds are replaced by x."""
     steps = prepare(at, seed, rule)
-    t = jnp.asarray(rule.steps, at.x.dtype) * steps.shrink
+    t = ladder_of(at, steps.d != 0, rule) * steps.shrink
+    # What is added to x is then what was asked for, to the last bit. (A ladder's smallest steps
+    # are below the spacing of x; their error bars know.)
+    d = steps.d if rule.adaptive else representable(at.x, steps.d, t[-1])
     places = offsets(steps.sided, rule.points, at.x.dtype)
-    points = at.x + (t[:, None] * places)[..., None] * steps.d
+    points = at.x + (t[:, None] * places)[..., None] * d
     inside = jnp.ones(points.shape[:-1], bool)
     for bound, sign in ((at.lower, 1), (at.upper, -1)):
         if bound is not None:
-            inside &= jnp.all((sign * (points - bound) >= 0) | (steps.d == 0), axis=-1)
-    used = steps.d != 0
-    away = jnp.where(used, jnp.abs(at.x) / jnp.where(used, jnp.abs(steps.d), 1), 0)
-    away = max_norm(away)
-    return Places(t, jnp.where(inside[..., None], points, at.x), inside, steps, away)
+            inside &= jnp.all((sign * (points - bound) >= 0) | (d == 0), axis=-1)
+    used = d != 0
+    away = max_norm(jnp.where(used, jnp.abs(at.x) / jnp.where(used, jnp.abs(d), 1), 0))
+    length = max_norm(d)
+    length = jnp.where(length > 0, length, jnp.nan)
+    points = jnp.where(inside[..., None], points, at.x)
+    return Places(t, points, inside, steps.sided, away, length, d / length)
+
+
+def representable(x: jax.Array, d: jax.Array, smallest: jax.Array) -> jax.Array:
+    """The direction nearest to d whose smallest step added to x is exact."""
+    return ((x + smallest * d) - x) / smallest
+
+
+def places_of_component(at: Frame, index: jax.Array, rule: Rule) -> Places:
+    """The points of one component's direction; of the direction only the component's own part."""
+    places = places_along(at, (jnp.arange(at.x.size) == index).astype(at.x.dtype), rule)
+    return places._replace(d=places.d[index])
+
+
+class Samples(NamedTuple):
+    """f along one or more directions, a column per output and direction."""
+
+    origin: jax.Array
+    """`(m,)` f(x)."""
+    results: jax.Array
+    """`(K, q, m)`."""
+    t: jax.Array
+    """`(K, m)` steps."""
+    inside: jax.Array
+    """`(K, q, m)` which samples are inside the bounds."""
+    sided: jax.Array
+    """`(m,)`."""
+    away: jax.Array
+    """`(m,)`."""
+    length: jax.Array
+    """`(m,)`."""
+
+
+def samples_of(places: Places, origin: jax.Array, results: jax.Array) -> Samples:
+    """Columns of one direction from f at x, `(m,)`, and at its points, `(K·q, m)`."""
+    inside, m = places.inside, origin.shape[0]
+    return Samples(
+        origin,
+        results.reshape(*inside.shape, m),
+        jnp.broadcast_to(places.t[:, None], (*places.t.shape, m)),
+        jnp.broadcast_to(inside[..., None], (*inside.shape, m)),
+        jnp.broadcast_to(places.sided, (m,)),
+        jnp.broadcast_to(places.away, (m,)),
+        jnp.broadcast_to(places.length, (m,)),
+    )
 
 
 @partial(jax.jit, static_argnames="rule")
-def estimate_along(
-    results: jax.Array, t: jax.Array, inside: jax.Array, sided: jax.Array, away: Any, rule: Rule
-) -> Estimate:
-    """The derivative in t from f at x (first row) and at all points of a direction."""
-    origin, samples = results[0], results[1:].reshape(*inside.shape, results.shape[1])
-    valid = jnp.all(inside[..., None] & jnp.isfinite(samples), axis=1)
+def estimate_columns(given: Samples, rule: Rule) -> Estimate:
+    """The derivative along each column's direction, with its error bar."""
+    valid = jnp.all(given.inside & jnp.isfinite(given.results), axis=1)
+    scale = unit(given.origin, given.results, valid)
+    samples, origin = given.results / scale, given.origin / scale
+    valid &= jnp.all(jnp.isfinite(samples), axis=1)
     # Safe values in place of NaN keep derivatives through the chosen estimate finite.
     samples = jnp.where(valid[:, None], samples, jnp.where(jnp.isfinite(origin), origin, 0))
-    ladder = _assemble(origin, samples, valid, t, sided, rule)
+    ladder = _assemble(origin, samples, valid, scale, given, rule)
     # Truncation of the central quotient has even powers only, of the one-sided one all from h².
-    exponents = tuple(jnp.where(sided, 2 + stage, 2 + 2 * stage) for stage in range(rule.stages))
+    exponents = tuple(
+        jnp.where(given.sided, 2 + stage, 2 + 2 * stage) for stage in range(rule.stages)
+    )
     if rule.adaptive:
-        return _adaptive(ladder, t, sided, away, rule, exponents)
-    return fixed(ladder.base, ladder.valid, rule, exponents)
+        found = _adaptive(ladder, given, rule, exponents)
+    else:
+        found = fixed(ladder.base, ladder.valid, rule, exponents)
+    return rescaled(found, scale, given.length)
 
 
 def _assemble(
     origin: jax.Array,
     samples: jax.Array,
     valid: jax.Array,
-    t: jax.Array,
-    sided: jax.Array,
+    scale: jax.Array,
+    given: Samples,
     rule: Rule,
 ) -> Ladder:
+    t, sided = given.t, given.sided
     first, last = samples[:, 0], samples[:, -1]
     if rule.points == 1:
         odd, even = first - origin, jnp.zeros_like(first)
-        base = odd / t[:, None]
+        base = odd / t
     else:
         odd = jnp.where(sided, first - origin, first - last)
         even = jnp.where(sided, origin - 2 * first + last, first + last - 2 * origin)
-        one_sided = (4 * (first - origin) - (last - origin)) / (2 * t[:, None])
-        base = jnp.where(sided, one_sided, odd / (2 * t[:, None]))
+        one_sided = (4 * (first - origin) - (last - origin)) / (2 * t)
+        base = jnp.where(sided, one_sided, odd / (2 * t))
     changes = jnp.abs(samples - origin)
     magnitude = jnp.maximum(jnp.abs(origin), max_norm(samples, 1))
     residue = jnp.where(sided, unexplained(even, rule.ratio**2), unexplained(odd, rule.ratio))
-    return Ladder(origin, largest(changes, 1), magnitude, base, odd, even, residue, valid)
+    least = jnp.minimum(jnp.abs(origin), smallest(jnp.abs(samples), 1))
+    tiny = jnp.finfo(origin.dtype).tiny
+    underflow = jnp.maximum(tiny, tiny / scale)
+    spread = largest(changes, 1)
+    return Ladder(origin, spread, magnitude, base, odd, even, residue, valid, least, underflow)
 
 
 def unexplained(part: jax.Array, growth: jax.Array | float) -> jax.Array:
@@ -204,35 +293,25 @@ def unexplained(part: jax.Array, growth: jax.Array | float) -> jax.Array:
     return jnp.concatenate([rest, jnp.full_like(part[:1], jnp.inf)])
 
 
-def _rows(points: jax.Array) -> jax.Array:
-    return points.reshape(points.shape[0] * points.shape[1], points.shape[2])
-
-
 def along(
     on_points: Callable[[jax.Array], jax.Array], at: Frame, seed: jax.Array, rule: Rule
 ) -> tuple[Estimate, jax.Array]:
-    """D f(x + t·d)/dt at t = 0 with its error bar, and the signed steps d."""
-    places = places_along(at, seed, rule)
-    results = jnp.asarray(on_points(jnp.concatenate([at.x[None], _rows(places.points)])))
-    steps, size = places.steps, results.shape[1]
-    if not isinstance(results, Tracer):
-        results = jnp.pad(results, ((0, 0), (0, _bucket(size) - size)))
-    estimate = estimate_along(results, places.t, places.inside, steps.sided, places.away, rule)
-    return Estimate(*(part[:size] for part in estimate)), steps.d
+    """The derivative along one direction with its error bar, and the signed direction d.
+
+    It is D f(x + t·d)/dt at t = 0, the longest component of d being ±1.
+    """
+    places = _placed(at, seed, rule)
+    rows = places.points.reshape(-1, at.x.size)
+    results = jnp.asarray(on_points(jnp.concatenate([at.x[None], rows])))
+    return estimate_columns(samples_of(places, results[0], results[1:]), rule), places.d
 
 
-def _bucket(size: int) -> int:
-    """Number of results padded to: programs compile once per width, which takes a second."""
-    width = 1
-    while width < size:
-        width *= 8
-    return width
+_placed = jax.jit(places_along, static_argnames="rule")
 
 
-def _adaptive(
-    samples: Ladder, t: jax.Array, sided: jax.Array, away: jax.Array, rule: Rule, exponents: Any
-) -> Estimate:
-    eta = noise(samples, t, rule.eps, away)
+def _adaptive(samples: Ladder, given: Samples, rule: Rule, exponents: Any) -> Estimate:
+    t, sided = given.t, given.sided
+    eta = noise(samples, t, rule.eps, given.away)
     amplification = jnp.where(sided, 4, 1) / t
     estimate = select(
         samples, t, ratio=rule.ratio, exponents=exponents, eta=eta, amplification=amplification

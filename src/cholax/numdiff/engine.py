@@ -7,15 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax.numdiff import evaluate as evaluation
-from cholax.numdiff.complex_step import complex_along
-from cholax.numdiff.directional import Frame, along, frame
+from cholax.numdiff.complex_step import complex_derivatives
+from cholax.numdiff.directional import Frame, frame, places_along, places_of_component
 from cholax.numdiff.estimate import Estimate
 from cholax.numdiff.rules import check_method, rule
+from cholax.numdiff.sweep import derivatives
 
 
 @dataclass(frozen=True)
@@ -78,37 +78,24 @@ class Difference:
         )
         return flat, at
 
-    def along(
-        self, flat: evaluation.Flat, at: Frame, seed: jax.Array
-    ) -> tuple[Estimate, jax.Array]:
-        """Derivative along one seed, and the signed steps it was taken with."""
-        if self.options.method == "complex":
-            return complex_along(flat.on_points, at, seed, flat.eps)
-        chosen = rule(self.options.method, flat.eps, self.options.step)
-        return along(flat.on_points, at, seed, chosen)
+    def along_components(self, flat: evaluation.Flat, at: Frame) -> tuple[Estimate, jax.Array]:
+        """Derivative along every component of x, `(n, m)`, and the signs `(n,)` of its steps."""
+        return self._sweep(flat, at, jnp.arange(at.x.size), places_of_component)
 
-    def sweep(
+    def along_seeds(
         self, flat: evaluation.Flat, at: Frame, seeds: jax.Array
     ) -> tuple[Estimate, jax.Array]:
-        """`along` for every seed, one after the other: a ladder of points each is enough memory."""
-        return map_over(lambda seed: self.along(flat, at, seed), seeds)
+        """Derivative along every row of `seeds`, and the directions in fact taken."""
+        return self._sweep(flat, at, seeds, places_along)
 
-
-def map_over(call: Callable[..., Any], items: Any) -> Any:
-    """`jax.lax.map` inside a program; a Python loop outside.
-
-    The pieces of a difference are compiled once for all functions, so the loop has nothing to
-    compile but f, where the whole program would take two seconds per function.
-    """
-    count = len(jax.tree.leaves(items)[0])
-    results = []
-    for k in range(count):
-        results.append(call(jax.tree.map(lambda leaf, k=k: leaf[k], items)))
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results[-1])):
-            return jax.lax.map(call, items)
-    if not results:
-        return jax.lax.map(call, items)
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *results)
+    def _sweep(
+        self, flat: evaluation.Flat, at: Frame, items: jax.Array, placing: evaluation.Placing
+    ) -> tuple[Estimate, jax.Array]:
+        o = self.options
+        if o.method == "complex":
+            return complex_derivatives(flat, at, items, placing)
+        origin = jnp.asarray(flat.on_points(at.x[None]))[0]
+        return derivatives(flat, at, items, rule(o.method, flat.eps, o.step), placing, origin)
 
 
 def nest(matrix: jax.Array, x: Any, out: Any) -> Any:

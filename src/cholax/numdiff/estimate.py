@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from cholax._core.norms import largest, smallest
+from cholax._core.norms import largest, max_norm, smallest
 
 # Noise is estimated from few samples: bars may be short by this factor before they count as
 # disagreeing. With 1 every tenth of 400 random functions had no trusted step at all.
@@ -25,7 +25,7 @@ _NOISE_FACTOR = 4.0
 
 
 class Ladder(NamedTuple):
-    """Samples of one direction: K steps, m outputs."""
+    """Samples on K steps, in m columns: one per output and direction, each in a unit of its own."""
 
     origin: jax.Array
     """`(m,)` f(x)."""
@@ -43,6 +43,10 @@ class Ladder(NamedTuple):
     """`(K, m)` a combination that vanishes faster than the derivative's part: the noise seen."""
     valid: jax.Array
     """`(K, m)` all samples finite and inside the bounds."""
+    least: jax.Array
+    """`(K, m)` smallest |f| of the step's samples."""
+    underflow: jax.Array
+    """`(m,)` the smallest number of the format in the column's unit: what is below it is 0."""
 
 
 class Estimate(NamedTuple):
@@ -66,18 +70,49 @@ def extrapolate(
     return stages
 
 
-def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.Array:
-    """η_k: rounding of f, of its argument (x is `argument` steps away from 0), and what is seen.
+def unit(origin: jax.Array, samples: jax.Array, valid: jax.Array) -> jax.Array:
+    """`(m,)` powers of two near |f| at x, so that nothing computed from f / unit leaves the format.
 
-    The smallest steps show the noise itself, in differences that should vanish.
+    Args:
+        origin: `(m,)` f(x).
+        samples: `(K, q, m)` f on the steps, from the largest to the smallest.
+        valid: `(K, m)` where all of a step's samples count.
     """
-    slope = largest(jnp.where(ladder.valid, ladder.spread / h[:, None], 0), 0)
-    rounding = eps * (ladder.magnitude + argument * slope)
+    size = jnp.where(valid, max_norm(samples, 1), 0)
+    near = jnp.maximum(jnp.abs(origin), size[-1])
+    near = jnp.where(near > 0, near, largest(size, 0))
+    near = jnp.where((near > 0) & jnp.isfinite(near), near, 1)
+    limit = jnp.finfo(origin.dtype).maxexp - 4
+    _, exponent = jnp.frexp(near)
+    return jnp.ldexp(jnp.ones_like(near), jnp.clip(exponent, -limit, limit))
+
+
+def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.Array:
+    """η_k: rounding of f, of its argument (x is `argument` away from 0), and what is seen.
+
+    The smallest steps show the noise itself, in differences that should vanish. The slope that
+    rounding of the argument is multiplied by is the steepest one seen at a step or below it: f may
+    vary faster than a step shows, but what larger steps see far from x says nothing about x.
+    """
+    slope = _running_largest(jnp.where(ladder.valid, ladder.spread / h, 0))
+    rounding = eps * (ladder.magnitude + jnp.where(argument > 0, argument * slope, 0))
+    # Samples below the smallest number of the format have become zero.
+    lost = ladder.least < ladder.underflow
+    rounding = jnp.maximum(rounding, jnp.where(lost, ladder.underflow, 0))
     # The last step has no residue; invalid steps are large ones and hardly among the last nine.
     seen = jnp.where(ladder.valid, ladder.residue, jnp.inf)[-9:-1]
     observed = _third_smallest(seen)
     observed = jnp.where(jnp.isfinite(observed), _NOISE_FACTOR * observed, 0)
-    return jnp.maximum(rounding, jnp.maximum(observed, _quantum(ladder)))
+    return jnp.maximum(rounding, jnp.maximum(observed, _quantum(ladder, h, eps)))
+
+
+def _running_largest(rows: jax.Array) -> jax.Array:
+    """The largest of each row and all later ones, by doubling: it compiles faster than a scan."""
+    shift = 1
+    while shift < rows.shape[0]:
+        rows = jnp.maximum(rows, _padded(rows[shift:], rows.shape[0]))
+        shift *= 2
+    return rows
 
 
 def _third_smallest(rows: jax.Array) -> jax.Array:
@@ -87,7 +122,7 @@ def _third_smallest(rows: jax.Array) -> jax.Array:
     return smallest(rows, 0)
 
 
-def _quantum(ladder: Ladder) -> jax.Array:
+def _quantum(ladder: Ladder, h: jax.Array, eps: float) -> jax.Array:
     """Height of a stair where f is one (computed in a shorter format inside), else 0.
 
     Below some step f does not change at all; the first changes above it grow in proportion to h
@@ -110,13 +145,17 @@ def _quantum(ladder: Ladder) -> jax.Array:
     )
     growth = jnp.abs(two) / jnp.where(one == 0, jnp.inf, jnp.abs(one))
     stairs = flat_below & (first >= 2) & is_odd & (one * two > 0) & (growth > 2) & (growth < 8)
-    return jnp.where(stairs, at(ladder.spread, 0), 0)
+    # No stair where the next step's change is too small to be seen, or for the format.
+    height, size = at(ladder.spread, 0), at(ladder.magnitude, 0)
+    next_change = height * at(h, -1) / at(h, 0)
+    visible = next_change > jnp.maximum(8 * eps * size, 2 * ladder.underflow)
+    return jnp.where(stairs & visible, height, 0)
 
 
 def kink(ladder: Ladder, h: jax.Array, eta: jax.Array) -> jax.Array:
     """Half the jump of the slope at x, or 0: second differences that shrink like h, not like h²."""
     size = jnp.abs(ladder.even)
-    jump = size / h[:, None]
+    jump = size / h
     seen = ladder.valid & (size > 32 * eta)
     three = seen[2:] & seen[1:-1] & seen[:-2]
     steady = three & (jump[2:] > jump[1:-1] / 1.7) & (jump[2:] > jump[:-2] / 3)
@@ -153,12 +192,30 @@ def _padded(rows: jax.Array, count: int) -> jax.Array:
     return jnp.pad(rows, ((0, count - rows.shape[0]), (0, 0)))
 
 
-def _windows(valid: jax.Array, count: int) -> list[jax.Array]:
+def _windows(valid: jax.Array, linked: jax.Array, count: int) -> list[jax.Array]:
     """Where s + 1 neighbouring steps are valid, for s < count."""
     windows = [valid]
     for s in range(1, count):
-        windows.append(windows[-1][:-1] & valid[s:])
+        windows.append(windows[-1][:-1] & valid[s:] & linked[s - 1 :])
     return windows
+
+
+def rescaled(estimate: Estimate, scale: jax.Array, length: jax.Array) -> Estimate:
+    """An estimate in units of `scale` per `length` in plain numbers.
+
+    An error bar, and the error of a value too small for the format, is never rounded to zero.
+    """
+    tiny = jnp.finfo(estimate.value.dtype).tiny
+    # Their quotient stays in the format where both are large or both small; else neither factor
+    # takes a result out of it that the other would bring back.
+    same = (scale > 1) == (length > 1)
+
+    def plain(part: jax.Array) -> jax.Array:
+        return jnp.where(same, part * (scale / length), part * scale / length)
+
+    value, error, variation = (plain(part) for part in estimate)
+    lost = (estimate.error > 0) | ((estimate.value != 0) & (jnp.abs(value) < tiny))
+    return Estimate(value, jnp.where(lost, jnp.maximum(error, tiny), error), variation)
 
 
 def select(
@@ -174,23 +231,27 @@ def select(
 
     Args:
         ladder: the samples.
-        h: `(K,)` steps, decreasing.
+        h: `(K, m)` steps, decreasing.
         ratio: between neighbouring steps.
         exponents: powers of h in the truncation error, one per Neville stage.
         eta: `(K, m)` noise of f.
-        amplification: `(K,)` bar of the base estimate per unit of noise.
+        amplification: `(K, m)` bar of the base estimate per unit of noise.
 
     Returns:
         NaN with error inf where no estimate is trusted.
     """
-    bars = [eta * amplification[:, None]]
+    bars = [eta * amplification]
     for exponent in exponents:
         weight = ratio**exponent
         bars.append(bars[-1][1:] + (bars[-1][1:] + bars[-1][:-1]) / (weight - 1))
+    count = ladder.base.shape[0]
     stages = extrapolate(ladder.base, ratio, exponents)
-    values = jnp.stack([_padded(value, len(h)) for value in stages], axis=1)
-    bar = jnp.stack([_padded(b, len(h)) for b in bars], axis=1)
-    valid = jnp.stack([_padded(v, len(h)) for v in _windows(ladder.valid, len(stages))], axis=1)
+    values = jnp.stack([_padded(value, count) for value in stages], axis=1)
+    bar = jnp.stack([_padded(b, count) for b in bars], axis=1)
+    # Where a ladder has two parts, no scheme reaches over the gap.
+    linked = h[:-1] < 1.5 * ratio * h[1:]
+    windows = _windows(ladder.valid, linked, len(stages))
+    valid = jnp.stack([_padded(window, count) for window in windows], axis=1)
     following = jnp.abs(values[:-1] - values[1:])
     ok = trusted(values, bar, valid)[:-1] & valid[1:]
     errors = jnp.where(ok, bar[:-1] + following, jnp.inf)
@@ -199,6 +260,6 @@ def select(
     error = jnp.take_along_axis(errors, best, axis=0)[0]
     value = jnp.take_along_axis(values[:-1].reshape(errors.shape), best, axis=0)[0]
     known = jnp.isfinite(error) & jnp.isfinite(ladder.origin)
-    beyond = jnp.maximum(ladder.spread - 2 * eta, 0) / h[:, None]
+    beyond = jnp.maximum(ladder.spread - 2 * eta, 0) / h
     variation = largest(jnp.where(ladder.valid, beyond, 0), 0)
     return Estimate(jnp.where(known, value, jnp.nan), jnp.where(known, error, jnp.inf), variation)

@@ -19,14 +19,26 @@ from cholax._core.errors import ArgumentError, DtypeError, ShapeError, Unsupport
 EVALUATIONS = ("auto", "vmap", "sequential", "host")
 
 
+# places(at, item, rule) -> a NamedTuple whose `points` end in the axis of x.
+Placing = Callable[[Any, Any, Any], Any]
+
+
 class Flat(NamedTuple):
     """A function between flat vectors."""
 
     x: jax.Array
     on_points: Callable[[jax.Array], Any]
     """`(p, n)` points to `(p, m)` results."""
+    sample: Callable[[Any, Any, Any, Placing], Any]
+    """`(at, items, rule, placing)` to what `placing` says of every item, without the points, and
+    the results there, `(items, points of each, m)`."""
     out: Any
     """Shapes and dtypes of the result."""
+
+    @property
+    def size(self) -> int:
+        """Number of results m."""
+        return _flat_size(self.out)[1]
 
     @property
     def eps(self) -> float:
@@ -75,13 +87,41 @@ class Calls:
         def single(point: jax.Array, x: Any, args: Any) -> jax.Array:
             return ravel_pytree(f(unraveler(x)(point), *args))[0]
 
+        def looped(points: jax.Array, x: Any, args: Any) -> jax.Array:
+            return jax.lax.map(lambda point: single(point, x, args), points)
+
+        vmapped = jax.vmap(single, in_axes=(0, None, None))
+
+        def sampled(
+            at: Any, items: Any, x: Any, args: Any, rule: Any, placing: Placing, one_by_one: bool
+        ) -> Any:
+            # In one program with f: where f is elementwise the points are never written out.
+            places, points = _placed(at, items, rule, placing)
+            results = (looped if one_by_one else vmapped)(points, x, args)
+            return places, _by_item(results, items)
+
         self.original = f
         # Not jit(f): on a NumPy ufunc that crashes jaxlib 0.10.
         self.f = jax.jit(lambda x, *args: f(x, *args))
-        self.vmapped = jax.jit(jax.vmap(single, in_axes=(0, None, None)))
-        self.looped = jax.jit(
-            lambda points, x, args: jax.lax.map(lambda point: single(point, x, args), points)
-        )
+        self.vmapped = jax.jit(vmapped)
+        self.looped = jax.jit(looped)
+        self.sampled = jax.jit(sampled, static_argnames=("rule", "placing", "one_by_one"))
+
+
+def _placed(at: Any, items: Any, rule: Any, placing: Placing) -> tuple[Any, jax.Array]:
+    """What is known of every item, and all points in rows."""
+    places = jax.vmap(lambda item: placing(at, item, rule))(items)
+    size = places.points.shape[-1]
+    points = places.points.reshape(places.points[..., :1].size if size else 0, size)
+    return places._replace(points=None), points
+
+
+_placed_by_jax = jax.jit(_placed, static_argnames=("rule", "placing"))
+
+
+def _by_item(results: Any, items: Any) -> Any:
+    count = jax.tree.leaves(items)[0].shape[0]
+    return results.reshape(count, results.shape[0] // count, results.shape[1])
 
 
 def flatten(
@@ -117,8 +157,15 @@ def flatten(
         )
     if out is not None:
         check_floating(out, f"{where}: result")
-        on_points = calls.looped if evaluate == "sequential" else calls.vmapped
-        return Flat(ravel_pytree(x)[0], lambda points: on_points(points, x, args), out)
+        one_by_one = evaluate == "sequential"
+        on_points = calls.looped if one_by_one else calls.vmapped
+
+        def sample(at: Any, items: Any, rule: Any, placing: Placing) -> Any:
+            return calls.sampled(
+                at, items, x, args, rule=rule, placing=placing, one_by_one=one_by_one
+            )
+
+        return Flat(ravel_pytree(x)[0], lambda points: on_points(points, x, args), sample, out)
     concrete = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, args)))
     flat_x, unravel = ravel_pytree(x)[0], unraveler(x)
     host_f = _on_host(calls.original)
@@ -133,7 +180,12 @@ def flatten(
     on_points = _looped(host_f, unravel, result, where)
     if not concrete:
         on_points = _called_back(on_points, result)
-    return Flat(flat_x, lambda points: on_points(points, args), result)
+
+    def sample_on_host(at: Any, items: Any, rule: Any, placing: Placing) -> Any:
+        places, points = _placed_by_jax(at, items, rule, placing)
+        return places, _by_item(jnp.asarray(on_points(points, args)), items)
+
+    return Flat(flat_x, lambda points: on_points(points, args), sample_on_host, result)
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from cholax._core.norms import largest, max_norm
+from cholax._core.norms import largest, max_norm, smallest
 from cholax.linalg import SparseMatrix
 from cholax.numdiff.derivatives import packed, require_scalar
-from cholax.numdiff.directional import Frame, Steps, fixed, prepare, unexplained
-from cholax.numdiff.engine import Difference, Options, map_over, nest
-from cholax.numdiff.estimate import Estimate, Ladder, noise, select
+from cholax.numdiff.directional import Frame, fixed, ladder_of, prepare, representable, unexplained
+from cholax.numdiff.engine import Difference, Options, nest
+from cholax.numdiff.estimate import Estimate, Ladder, noise, rescaled, select, unit
+from cholax.numdiff.evaluate import Flat
 from cholax.numdiff.rules import Rule, rule
+from cholax.numdiff.sweep import chunk_size, in_chunks, padded
 from cholax.sparsediff.sparsity import as_pattern
 
 
@@ -93,7 +95,7 @@ def _hessian(difference: Difference, x: Any, args: Any, *, sparsity: Any) -> Any
         pattern, (i, j) = None, np.tril_indices(n)
     chosen = rule(difference.options.method, flat.eps, difference.options.step, order=2)
     pairs = (jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32))
-    value, error = map_over(lambda pair: _entry(flat.on_points, at, chosen, *pair), pairs)
+    value, error = _entries(flat, at, chosen, pairs)
     if pattern is not None:
         return packed(difference, value, error, lambda v: SparseMatrix(v, pattern))
     return packed(difference, value, error, partial(_filled, i=i, j=j, x=x))
@@ -136,36 +138,49 @@ def _stencil(sided: jax.Array, points: int, bounded: bool, dtype: Any) -> _Stenc
     )
 
 
-def _entry(
-    on_points: Callable[[jax.Array], jax.Array], at: Frame, chosen: Rule, i: Any, j: Any
+def _entries(
+    flat: Flat, at: Frame, chosen: Rule, pairs: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """One entry of the Hessian and its error bar."""
-    places = _places(at, chosen, i, j)
-    n = at.x.size
-    flat = jnp.concatenate([at.x[None], places.points.reshape(places.points[..., 0].size, n)])
-    return _estimate(jnp.asarray(on_points(flat)), at, chosen, places, i, j)
+    """Entries of the Hessian and their error bars."""
+    origin = jnp.asarray(flat.on_points(at.x[None]))[0]
+
+    def run(pairs: Any) -> tuple[jax.Array, jax.Array]:
+        places, results = flat.sample(at, pairs, chosen, _places)
+        estimate = _estimate(padded(_columns(places, origin, results)), chosen)
+        count = results.shape[0]
+        return estimate.value[:count], estimate.error[:count]
+
+    bounded = at.lower is not None or at.upper is not None
+    points = 4 if chosen.points == 1 or not bounded else 9
+    return in_chunks(run, pairs, chunk_size(flat, chosen, points))
 
 
 class _Places(NamedTuple):
     """Where f is sampled for one entry, and with which weights."""
 
     points: jax.Array
+    """`(K, a, b, n)`."""
     inside: jax.Array
     weights: jax.Array
+    """`(a, b)`."""
     t: jax.Array
-    steps: Steps
+    sided: jax.Array
+    away: jax.Array
+    own: jax.Array
+    """`(2,)` the steps of both components in units of t."""
 
 
-@partial(jax.jit, static_argnames="chosen")
-def _places(at: Frame, chosen: Rule, i: Any, j: Any) -> _Places:
+def _places(at: Frame, pair: tuple[jax.Array, jax.Array], chosen: Rule) -> _Places:
+    i, j = pair
     index = jnp.arange(at.x.size)
     both = jnp.maximum(index == i, index == j).astype(at.x.dtype)
     steps = prepare(at, both, chosen)
     bounded = at.lower is not None or at.upper is not None
     stencil = _stencil(steps.sided, chosen.points, bounded, at.x.dtype)
-    t = jnp.asarray(chosen.steps, at.x.dtype) * steps.shrink / (2 if bounded else 1)
-    a = stencil.places[:, None, None] * jnp.where(index == i, steps.d, 0)
-    b = stencil.places[None, :, None] * jnp.where(index == j, steps.d, 0)
+    t = ladder_of(at, both > 0, chosen) * steps.shrink / (2 if bounded else 1)
+    d = steps.d if chosen.adaptive else representable(at.x, steps.d, t[-1])
+    a = stencil.places[:, None, None] * jnp.where(index == i, d, 0)
+    b = stencil.places[None, :, None] * jnp.where(index == j, d, 0)
     points = at.x + t[:, None, None, None] * (a + b)
     weights = stencil.weights[:, None] * stencil.weights
     inside = jnp.ones(points.shape[:-1], bool)
@@ -173,57 +188,88 @@ def _places(at: Frame, chosen: Rule, i: Any, j: Any) -> _Places:
         if bound is not None:
             inside &= jnp.all((sign * (points - bound) >= 0) | (points == at.x), axis=-1)
     points = jnp.where((inside & (weights != 0))[..., None], points, at.x)
-    return _Places(points, inside | (weights == 0), weights, t, steps)
+    away = max_norm(jnp.where(d != 0, jnp.abs(at.x) / jnp.where(d != 0, jnp.abs(d), 1), 0))
+    own = jnp.stack([d[i], d[j]])
+    return _Places(points, inside | (weights == 0), weights, t, steps.sided, away, own)
+
+
+class _Columns(NamedTuple):
+    """Samples of f with one column per entry."""
+
+    origin: jax.Array
+    f: jax.Array
+    """`(K, a, b, m)`."""
+    inside: jax.Array
+    weights: jax.Array
+    t: jax.Array
+    sided: jax.Array
+    away: jax.Array
+    own: jax.Array
+
+
+@jax.jit
+def _columns(places: _Places, origin: jax.Array, results: jax.Array) -> _Columns:
+    count, inside = results.shape[0], jnp.moveaxis(places.inside, 0, -1)
+    last = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), places._replace(points=None))
+    return _Columns(
+        jnp.broadcast_to(origin, (count,)),
+        jnp.moveaxis(results[..., 0], 0, -1).reshape(inside.shape),
+        inside,
+        last.weights,
+        last.t,
+        last.sided,
+        last.away,
+        last.own,
+    )
 
 
 @partial(jax.jit, static_argnames="chosen")
-def _estimate(
-    results: jax.Array, at: Frame, chosen: Rule, places: _Places, i: Any, j: Any
-) -> tuple[jax.Array, jax.Array]:
-    samples = _assemble(results, places)
-    steps = places.steps
-    own = steps.d[i] * steps.d[j]
+def _estimate(given: _Columns, chosen: Rule) -> Estimate:
+    samples, scale = _assemble(given)
     exponents = tuple(
-        jnp.where(steps.sided, 2 + stage, 2 + 2 * stage) for stage in range(chosen.stages)
+        jnp.where(given.sided, 2 + stage, 2 + 2 * stage) for stage in range(chosen.stages)
     )
     if not chosen.adaptive:
-        estimate = fixed(samples.base, samples.valid, chosen, exponents)
+        found = fixed(samples.base, samples.valid, chosen, exponents)
     else:
-        estimate = _adaptive(samples, places, at, chosen, exponents)
-    return estimate.value[0] / own, estimate.error[0] / jnp.abs(own)
+        found = select(
+            samples,
+            given.t,
+            ratio=chosen.ratio,
+            exponents=exponents,
+            eta=noise(samples, given.t, chosen.eps, given.away),
+            amplification=jnp.sum(jnp.abs(given.weights), axis=(0, 1)) / given.t**2,
+        )
+    # One factor after the other: their product, or one of them with the unit, may overflow.
+    i, j = jnp.abs(given.own)
+    sign = jnp.sign(given.own[0]) * jnp.sign(given.own[1])
+    found = found._replace(value=sign * found.value / i, error=found.error / i)
+    return rescaled(found, scale, j)
 
 
-def _adaptive(
-    samples: Ladder, places: _Places, at: Frame, chosen: Rule, exponents: Any
-) -> Estimate:
-    d = places.steps.d
-    away = jnp.where(d != 0, jnp.abs(at.x) / jnp.where(d != 0, jnp.abs(d), 1), 0)
-    eta = noise(samples, places.t, chosen.eps, max_norm(away))
-    return select(
-        samples,
-        places.t,
-        ratio=chosen.ratio,
-        exponents=exponents,
-        eta=eta,
-        amplification=jnp.sum(jnp.abs(places.weights)) / places.t**2,
-    )
-
-
-def _assemble(results: jax.Array, places: _Places) -> Ladder:
-    origin, f = results[0], results[1:].reshape(places.points.shape[:-1])
-    t, weights = places.t, places.weights
-    valid = jnp.all(places.inside & jnp.isfinite(f), axis=(1, 2))[:, None]
-    f = jnp.where(valid[..., None], f, jnp.where(jnp.isfinite(origin), origin, 0))
-    second = jnp.sum(weights * (f - origin), axis=(1, 2))[:, None]
-    near, far = f[:, 0, 0, None], f[:, 1, 1, None]
-    ratio = 4.0 if t.shape[0] < 2 else t[0] / t[1]
-    return Ladder(
+def _assemble(given: _Columns) -> tuple[Ladder, jax.Array]:
+    """The ladder, and the unit of its columns."""
+    origin, f, t, weights = given.origin, given.f, given.t, given.weights
+    steps, a, b, m = f.shape
+    valid = jnp.all(given.inside & jnp.isfinite(f), axis=(1, 2))
+    scale = unit(origin, f.reshape(steps, a * b, m), valid)
+    origin, f = origin / scale, f / scale
+    valid &= jnp.all(jnp.isfinite(f), axis=(1, 2))
+    f = jnp.where(valid[:, None, None], f, jnp.where(jnp.isfinite(origin), origin, 0))
+    second = jnp.sum(weights * (f - origin), axis=(1, 2))
+    near, far = f[:, 0, 0], f[:, 1, 1]
+    ratio = 4.0 if steps < 2 else t[0] / t[1]
+    tiny = jnp.finfo(origin.dtype).tiny
+    ladder = Ladder(
         origin=origin,
-        spread=max_norm(f - origin, (1, 2))[:, None],
-        magnitude=jnp.maximum(jnp.abs(origin), max_norm(f, (1, 2))[:, None]),
-        base=second / t[:, None] ** 2,
+        spread=max_norm(f - origin, (1, 2)),
+        magnitude=jnp.maximum(jnp.abs(origin), max_norm(f, (1, 2))),
+        base=second / t**2,
         odd=near - far,
         even=near + far - 2 * origin,
-        residue=unexplained(second, ratio**2) / largest(weights) / 2,
+        residue=unexplained(second, ratio**2) / largest(weights, (0, 1)) / 2,
         valid=valid,
+        least=jnp.minimum(jnp.abs(origin), smallest(jnp.abs(f), (1, 2))),
+        underflow=jnp.maximum(tiny, tiny / scale),
     )
+    return ladder, scale

@@ -104,7 +104,7 @@ def _coloured(
     verify = verify and flat.x.size > 0
     if verify:
         seeds = np.concatenate([seeds, _random_signs(flat.x.size, seeds.dtype)])
-    estimate, steps = difference.sweep(flat, at, jnp.asarray(seeds))
+    estimate, steps = difference.along_seeds(flat, at, jnp.asarray(seeds))
     group = groups[pattern.columns]
     own = steps[group, pattern.columns]
     values = estimate.value[group, pattern.rows] / own

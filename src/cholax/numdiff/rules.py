@@ -22,6 +22,10 @@ METHODS = ("forward", "central", "five_point", "complex", "richardson", "adaptiv
 WITH_ERROR = ("complex", "richardson", "adaptive")
 
 
+# Steps that a ladder needs to be cut in two where x is tiny (see `directional.ladder_of`).
+TWO_PARTS = 14
+
+
 class Rule(NamedTuple):
     """Format, steps in units of the scale decreasing by `ratio`, Neville stages. Static."""
 
@@ -93,6 +97,8 @@ def _ladder(eps: float, step: float | None, order: int) -> Rule:
     lowest = round((0.82 if order == 1 else 0.52) * bits(eps))
     ratio = 4.0 if lowest >= 16 or (lowest >= 10 and order == 2) else 2.0
     count = 1 + (lowest - 1) // round(math.log2(ratio))
+    if ratio == 4.0 and order == 1:
+        count = max(count, TWO_PARTS)
     return Rule(eps, tuple((step or 0.5) / ratio**k for k in range(count)), ratio, 2, adaptive=True)
 
 
