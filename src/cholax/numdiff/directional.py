@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError
 from cholax._core.norms import largest, max_norm, smallest
@@ -42,6 +44,12 @@ def per_leaf(spec: Any, x: Any, where: str, name: str) -> jax.Array:
     """A scalar, or a pytree like x of what broadcasts to its leaves, as one flat vector."""
     leaves, treedef = jax.tree.flatten(x)
     parts, structure = jax.tree.flatten(spec)
+    for part in parts:
+        kind = getattr(part, "dtype", np.asarray(part).dtype).kind
+        if kind not in "fiu":
+            raise ArgumentError(
+                f"{where}: {name} must be real numbers, got {type(part).__name__} of kind {kind!r}."
+            )
     if len(parts) == 1 and structure != treedef:
         parts = parts * len(leaves)
     elif structure != treedef:
@@ -70,7 +78,8 @@ def frame(
     """Resolve the options of the public functions for the point x."""
     near_zero = jnp.full_like(flat_x, jnp.inf)
     if scale is not None:
-        units = jnp.abs(per_leaf(scale, x, where, "scale"))
+        units = per_leaf(scale, x, where, "scale")
+        _require(jnp.all((units > 0) & jnp.isfinite(units)), where, "scale must be finite and > 0")
     elif step is not None:
         units = jnp.ones_like(flat_x)
     else:
@@ -83,7 +92,19 @@ def frame(
         lower = per_leaf(lower, x, where, "lower bound")
     if upper is not None:
         upper = per_leaf(upper, x, where, "upper bound")
+    for low, high in ((lower, upper), (lower, flat_x), (flat_x, upper)):
+        if low is not None and high is not None:
+            _require(~jnp.any(low > high), where, "need lower <= x <= upper in every entry")
+    for bound in (lower, upper):
+        if bound is not None:
+            _require(~jnp.any(jnp.isnan(bound)), where, "bounds must not be NaN")
     return Frame(flat_x, units, near_zero, lower, upper)
+
+
+def _require(holds: jax.Array, where: str, what: str) -> None:
+    """Raise `ArgumentError` where a concrete condition does not hold."""
+    if not isinstance(holds, Tracer) and not bool(holds):
+        raise ArgumentError(f"{where}: {what}, got other values.")
 
 
 def default_scale(x: jax.Array) -> jax.Array:
@@ -317,7 +338,21 @@ def _adaptive(samples: Ladder, given: Samples, rule: Rule, exponents: Any) -> Es
         samples, t, ratio=rule.ratio, exponents=exponents, eta=eta, amplification=amplification
     )
     jump = jnp.where(sided, 0, kink(samples, t, eta))
-    return estimate._replace(error=jnp.maximum(estimate.error, jump))
+    error = jnp.maximum(jnp.maximum(estimate.error, jump), _unresolved(samples, given, eta, rule))
+    return estimate._replace(error=error)
+
+
+def _unresolved(samples: Ladder, given: Samples, eta: jax.Array, rule: Rule) -> jax.Array:
+    """The slope at the smallest step where that is too large to tell noise from f itself, else 0.
+
+    With given steps far above the scale of f the samples look random, and averaging them would
+    promise much. A ladder that reaches rounding ends in noise, whatever f is.
+    """
+    smallest_step, reach = given.t[-1], rule.eps**0.5
+    large = smallest_step > reach * jnp.maximum(given.away, 1 / given.length)
+    noisy = eta[-1] > 0.01 * samples.spread[-1]
+    slope = jnp.where(samples.valid[-1], samples.spread[-1], 0) / smallest_step
+    return jnp.where(large & noisy, slope, 0)
 
 
 def fixed(base: jax.Array, valid: jax.Array, rule: Rule, exponents: Any) -> Estimate:

@@ -7,7 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
+from cholax._core import options
+from cholax._core.errors import ArgumentError
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax.numdiff import evaluate as evaluation
@@ -33,7 +36,24 @@ class Options:
     order: int = 1
 
     def __post_init__(self) -> None:
-        check_method(self.method, self.where, with_error=self.with_error, order=self.order)
+        where = self.where
+        options.flag(self.with_error, where, "with_error")
+        check_method(self.method, where, with_error=self.with_error, order=self.order)
+        options.choice(self.evaluate, where, "evaluate", evaluation.EVALUATIONS)
+        if self.step is not None:
+            step = options.positive(self.step, where, "step")
+            if isinstance(step, Tracer):
+                raise ArgumentError(
+                    f"{where}: step decides how the program looks and must be a plain number, got "
+                    "a traced one. Use scale, which may be traced."
+                )
+            object.__setattr__(self, "step", step)
+        pair = self.bounds
+        if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise ArgumentError(
+                f"{where}: bounds must be a pair (lower, upper), each None, one number or a pytree "
+                f"like x, got {options.shown(pair)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
