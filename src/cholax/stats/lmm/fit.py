@@ -18,6 +18,7 @@ from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.layout import Layout
 from cholax.stats.lmm.model import LinearMixedModel
 from cholax.stats.lmm.optimise import Optimum, minimise
+from cholax.stats.lmm.prediction import Uncertainty
 from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
 
 
@@ -158,6 +159,20 @@ class LMMFit(MixedFit):
     def fitted(self) -> np.ndarray:
         """`(n,)` Xβ + Zb + offset for the rows used."""
         return self.linear_predictor
+
+    def uncertainty(self) -> Uncertainty:
+        """Cov(β, b) from the mixed-model equations at the estimates of θ and σ."""
+        layout = self.model.layout
+        found, _ = self.model.evaluate(self.internal, reml=self.reml)
+        sensitivity = np.asarray(found.solution)[:, : layout.fixed] @ self.model.coordinates.R
+        return Uncertainty(found.factor, self.sigma**2, sensitivity, layout.templates(self.theta))
+
+    def mean_and_slope(
+        self, eta: np.ndarray, known: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E y = η."""
+        del known
+        return eta, np.ones_like(eta)
 
     @property
     def residuals(self) -> np.ndarray:

@@ -170,8 +170,9 @@ class GeneralizedLinearMixedModel:
         given = {"trials": trials, "exposure": exposure}
         _check_parameters(self.family, given)
         self.design: Design = build_design(
-            formula, data, weights=weights, offset=offset, extra=given, where="glmm"
-        )
+            formula, data, weights=weights, offset=offset, extra=given,
+            family=self.family.name, where="glmm",
+        )  # fmt: skip
         check_values(self.design.y, "glmm")
         design = self.design
         self.layout: Layout
@@ -243,7 +244,8 @@ def _check_parameters(family: Likelihood, given: dict[str, Any]) -> None:
     for name, value in given.items():
         if value is not None and name not in names:
             raise ArgumentError(f"glmm: the family {family.name} has no {name}.")
-        if value is None and name in names and names[name] is None:
+        # The response of a binomial family may bring its own numbers of trials.
+        if value is None and names.get(name, 1.0) is None and name != "trials":
             raise ArgumentError(
                 f"glmm: the family {family.name} needs {name}=, a column name or a vector."
             )

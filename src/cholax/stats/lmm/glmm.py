@@ -20,6 +20,7 @@ from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
 from cholax.stats.lmm.model import theta_names
 from cholax.stats.lmm.optimise import Optimum, minimise
+from cholax.stats.lmm.prediction import Uncertainty
 from cholax.stats.lmm.result import FitStatus, MixedFit
 
 if TYPE_CHECKING:
@@ -184,6 +185,35 @@ class GLMMFit(MixedFit):
                 "linear_predictor."
             )
         return MOMENTS[name], {**self.family_parameters, **self.design.extra}
+
+    def uncertainty(self) -> Uncertainty:
+        """Cov(β, b) from the Hessian of the joint log-density at its mode."""
+        model, layout = self.model, self.model.layout
+        rows, templates = model.rows, layout.templates(self.theta)
+        eta = jnp.asarray(self.linear_predictor)
+
+        def slope(eta: jax.Array) -> jax.Array:
+            density = lambda x: jnp.sum(  # noqa: E731
+                model.family.log_prob(rows.y, x, **self.family_parameters, **rows.known)
+            )
+            return jax.grad(density)(eta)
+
+        # The density is elementwise in η, so one direction gives the whole diagonal.
+        curvature = -rows.weights * jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
+        pairs = zip(model.to_internal_factors, templates, strict=True)
+        internal = [jnp.asarray(np.asarray(m) @ T) for m, T in pairs]
+        cross = rows.Z.T @ (curvature[:, None] * self.design.X)
+        scaled = layout.scale(internal, cross, transpose=True)
+        factor = self.approximation.factor
+        return Uncertainty(factor, 1.0, np.asarray(factor.solve(scaled)), templates)
+
+    def mean_and_slope(
+        self, eta: np.ndarray, known: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of the family per trial, and its slope in η."""
+        moments, _ = self._moments()
+        parameters = {**self.family_parameters, **known}
+        return moments.mean(eta, **parameters), moments.slope(eta, **parameters)
 
     @property
     def fitted(self) -> np.ndarray:

@@ -17,6 +17,8 @@ from cholax.stats.lmm.effects import RandomEffects, VarianceComponent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cholax.stats.lmm.prediction import Prediction, Uncertainty
+
 # lme4's isSingular, here in coordinates where the columns of a term are orthonormal.
 SINGULAR = 1e-4
 
@@ -112,17 +114,17 @@ class MixedFit(ABC):
         design = self.design
         codes = [term.grouping.codes for term in design.terms]
         values = [term.values for term in design.terms]
-        return design.offset + design.X @ self.beta + self._random(codes, values)
+        return design.offset + design.X @ self.beta + self.random_part(codes, values)
 
-    def _random(self, codes: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
+    def random_part(self, codes: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
         """Zb by terms; a code of −1 is a new level, whose effects have mean zero."""
         done: dict[str, int] = {}
-        total = np.zeros(codes[0].size)
+        total: Any = 0.0
         for term, code, value in zip(self.design.terms, codes, values, strict=True):
             first, p = done.get(term.group, 0), value.shape[1]
             b = self.ranef[term.group].modes[:, first : first + p]
             done[term.group] = first + p
-            total += np.sum(np.where(code[:, None] < 0, 0.0, b[code]) * value, axis=1)
+            total = total + np.sum(np.where(code[:, None] < 0, 0.0, b[code]) * value, axis=1)
         return total
 
     def predict(
@@ -132,43 +134,57 @@ class MixedFit(ABC):
         random: bool = True,
         new_levels: bool = False,
         offset: Any = None,
-    ) -> np.ndarray:
-        """The linear predictor for new rows.
+        type: str = "link",  # noqa: A002  # R's name
+        se: bool = False,
+    ) -> "np.ndarray | Prediction":
+        """The linear predictor, or the mean, of new rows.
+
+        η = offset + xᵀβ + zᵀb at the conditional modes. Offsets are computed from the new data as
+        they were from the old: those in the formula, and the column that `offset=` named.
 
         Args:
             newdata: a table with the columns of the formula; by default the rows fitted.
             random: add the conditional modes of the random effects.
             new_levels: take effects of levels that were not observed as zero instead of raising.
-            offset: `(rows,)`, added.
+            offset: column name, `(rows,)` or a number in the place of the `offset=` of the fit;
+                offsets in the formula stay.
+            type: `"link"` for η, `"response"` for the mean given the effects: for binomial
+                responses the probability, for counts with the exposure of the new data.
+            se: return standard errors too, by the delta method. They hold the uncertainty of β
+                and of b (that of a new level is its variance), with variances and parameters of
+                the family taken as known, and no noise of the response.
 
         Returns:
-            `(rows,)`, NaN in rows that miss a value.
+            `(rows,)`, NaN in rows that miss a value; with `se` a `Prediction` of mean and se.
 
         Raises:
-            ArgumentError: a level that was not observed.
-        """
-        if newdata is None:
-            design = self.design
-            fixed = design.offset + design.X @ self.beta
-            return self.linear_predictor if random else fixed
-        rows = self.design.evaluate(newdata, "predict", random=random)
-        eta = rows.X @ self.beta
-        if random:
-            if not new_levels:
-                self._check_levels(rows.codes)
-            eta = eta + self._random(rows.codes, rows.values)
-        full = np.full(rows.table.kept.size, np.nan)
-        full[rows.table.kept] = eta
-        return full if offset is None else full + np.asarray(offset, np.float64)
+            ArgumentError: a level or a factor's value that was not observed, or a column that
+                lacks.
 
-    def _check_levels(self, codes: list[np.ndarray]) -> None:
-        for term, code in zip(self.design.terms, codes, strict=True):
-            if np.any(code < 0):
-                raise ArgumentError(
-                    f"predict: {int(np.sum(code < 0))} rows have levels of {term.group!r} that "
-                    "were not in the data. With new_levels=True their effects are zero, their "
-                    "mean; random=False leaves all random effects out."
-                )
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> y, g = np.array([1.0, 2.0, 4.0, 6.0]), ["a", "a", "b", "b"]
+            >>> fit = cs.lmm("y ~ 1 + (1 | g)", {"y": y, "g": g})
+            >>> mean, se = fit.predict({"g": ["a", "b"]}, se=True)
+            >>> mean.round(3).tolist(), se.round(3).tolist()
+            ([1.659, 4.841], [0.776, 0.776])
+        """
+        from cholax.stats.lmm.prediction import predict
+
+        return predict(
+            self, newdata, random=random, new_levels=new_levels, offset=offset, scale=type, se=se
+        )
+
+    @abstractmethod
+    def uncertainty(self) -> "Uncertainty":
+        """Joint covariance of fixed and random effects, for standard errors of predictions."""
+
+    @abstractmethod
+    def mean_and_slope(
+        self, eta: np.ndarray, known: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E y and dE y/dη, per trial for binomial responses; `known` holds exposures."""
 
     def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw responses from the fitted model, with new random effects and new noise.
