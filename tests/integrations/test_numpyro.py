@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 import cholax as cx
 import cholax.stats as cs
-from cholax.errors import ShapeError, StructureError
+from cholax.errors import ArgumentError, PatternError, ShapeError, StructureError
 from tests.tolerances import assert_close, gradient, value
 
 numpyro = pytest.importorskip("numpyro")
@@ -145,7 +145,16 @@ def test_nuts_recovers_the_posterior_of_a_gaussian_model():
 
 def test_bad_arguments_are_named():
     with pytest.raises(StructureError, match="site 2"):
-        CAR(0.0, 0.5, 1.0, sp.csr_array(np.pad(np.ones((2, 2)), ((0, 1), (0, 1)))))
+        CAR(0.0, 0.5, 1.0, sp.csr_array(np.pad(np.eye(2)[::-1], ((0, 1), (0, 1)))))
+    with pytest.raises(PatternError, match="CAR: no node may be its own neighbour"):
+        CAR(0.0, 0.5, 1.0, np.ones((2, 2)))
+    for weight in (-1.0, np.nan, np.inf):
+        with pytest.raises(ArgumentError, match="CAR: weights must be positive"):
+            CAR(0.0, 0.5, 1.0, np.array([[0.0, weight], [weight, 0.0]]))
+    with pytest.raises(StructureError, match="square"):
+        CAR(0.0, 0.5, 1.0, np.ones((2, 3)))
+    with pytest.raises(StructureError, match="square"):
+        CAR(0.0, 0.5, 1.0, np.ones(3))
     with pytest.raises(StructureError, match="symmetric"):
         CAR(0.0, 0.5, 1.0, np.array([[0.0, 1.0], [2.0, 0.0]]))
     with pytest.raises(ShapeError, match="need loc of shape"):

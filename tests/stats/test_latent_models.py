@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import tracemalloc
 
 import jax
 import jax.flatten_util
@@ -397,6 +398,18 @@ def test_constraints_sum_to_zero_within_every_component():
     assert cs.rw2(5, constrain="sum").constraints.k == 1
     # 3 rows of time by 2 components each, and 5 nodes, less what both say.
     assert cs.kronecker(cs.rw1(4), cs.besag(GRAPH)).constraints.k == 5 + 4 * 2 - 2
+
+
+def test_kronecker_refuses_a_null_space_of_gigabytes_before_it_is_built():
+    inner, outer = cs.rw1(3000), cs.rw1(20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedError, match=r"3019 dimensions.*1\.3 GiB.*Make one part"):
+            cs.kronecker(outer, inner)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    assert cs.kronecker(cs.ar1(20), cs.rw1(300)).constraints.k == 20
 
 
 def test_kronecker_names_what_clashes_and_shares_the_scale():

@@ -22,6 +22,7 @@ from cholax._core.errors import ShapeError, StructureError
 from cholax.linalg.construct import from_scipy
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.constraints import Constraints
+from cholax.stats.latent.graph import Graph
 
 
 class AffineSubspace(supports.Constraint):
@@ -308,6 +309,8 @@ def CAR(
         A `GMRF` distribution.
 
     Raises:
+        ArgumentError: a weight that is not positive and finite.
+        PatternError: an entry on the diagonal.
         StructureError: W is not symmetric, or has a row of zeros.
 
     Example:
@@ -352,18 +355,20 @@ def _common_dtype(*parameters: Any) -> Any:
 
 def _adjacency(adj_matrix: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     """Values of D and of W on the pattern of D − W, lower triangle."""
-    W: Any = scipy.sparse.csc_array(adj_matrix).astype(np.float64)
-    if W.ndim != 2 or W.shape[0] != W.shape[1] or abs(W - W.T).max() > 0:
+    dense = isinstance(adj_matrix, np.ndarray | jax.Array)
+    if dense and np.ndim(adj_matrix) != 2:
         raise StructureError(
-            f"CAR: the adjacency matrix must be square and symmetric, got shape {W.shape}."
+            f"CAR: the adjacency matrix must be square, got shape {np.shape(adj_matrix)}. One row "
+            "and one column per site."
         )
+    given = scipy.sparse.csr_array(np.asarray(adj_matrix)) if dense else adj_matrix
+    W: Any = scipy.sparse.csc_array(Graph.of(given, "CAR").adjacency)
     degrees = np.asarray(W.sum(axis=1)).ravel()
     lonely = np.flatnonzero(np.diff(W.indptr) == 0)
-    if lonely.size or np.any(degrees <= 0):
-        site = lonely[0] if lonely.size else np.flatnonzero(degrees <= 0)[0]
+    if lonely.size:
         raise StructureError(
-            f"CAR: all sites must have neighbours, got none at site {site}. Leave islands out, or "
-            "build the precision that you mean for them and pass it to GMRF."
+            f"CAR: all sites must have neighbours, got none at site {lonely[0]}. Leave islands "
+            "out, or build the precision that you mean for them and pass it to GMRF."
         )
     # A symmetric pattern stores the whole diagonal, here of D and of W.
     with jax.ensure_compile_time_eval():

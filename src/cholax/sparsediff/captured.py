@@ -21,6 +21,7 @@ from jax.core import Tracer
 MOST_NODES = 2000
 # Content of larger NumPy arrays is not read on every call (1 GB/s); they count by identity.
 LARGEST_ARRAY = 2**26
+_LIBRARY = __name__.split(".")[0]
 
 
 class TracedCaptureError(Exception):
@@ -108,7 +109,19 @@ class _Walk:
         if held is None:
             leaves = jax.tree.leaves(item)
             return None if len(leaves) == 1 and leaves[0] is item else iter([type(item), *leaves])
+        if _package(type(item)) == _LIBRARY:
+            held = {name: value for name, value in held.items() if _given(item, name, value)}
         return iter([Same(item), *held.keys(), *held.values()])
+
+
+def _given(item: Any, name: str, value: Any) -> bool:
+    """Whether this part of one of our own objects can change what it computes.
+
+    They are immutable but for what they remember of earlier calls, which must not make them
+    another object. Functions and arrays are the user's.
+    """
+    remembered = isinstance(getattr(type(item), name, None), functools.cached_property)
+    return not remembered and (callable(value) or isinstance(value, np.ndarray))
 
 
 def _package(function: Any) -> str:

@@ -16,6 +16,7 @@ from cholax.patterns import Pattern
 from cholax.patterns.indexing import canonical
 from cholax.patterns.pattern import check_static
 from cholax.primitives import EntryMap
+from cholax.sparsediff.captured import captured
 
 
 def separable_hessian(phi: Callable[..., Any], index_map: ArrayLike) -> "SeparableHessian":
@@ -67,14 +68,15 @@ class SeparableHessian:
         # Index pairs of the lower triangle of an element's Hessian.
         self._pairs = np.tril_indices(self._index.shape[1])
         self._assembled: dict[int, tuple[Pattern, EntryMap]] = {}
+        # What φ holds besides its arguments is static: a φ that changed is another program.
+        self._programs = {
+            part: jax.jit(function, static_argnums=0)
+            for part, function in (("H", self._hessian), ("f", self._value), ("fgH", self._all))
+        }
 
     def __call__(self, x: ArrayLike, *params: Any) -> SparseMatrix:
         """The Hessian at x."""
-        x = self._vector(x)
-        pattern, positions = self._assembly(x.size)
-        small = jax.vmap(jax.hessian(self._phi))(x[self._index], *params)
-        entries = small[:, *self._pairs].ravel()
-        return SparseMatrix(primitives.scatter(positions, entries), pattern)
+        return self._run("H", x, params)
 
     def value_and(self, x: ArrayLike, *params: Any) -> tuple[jax.Array, SparseMatrix]:
         """The value f(x) and the Hessian.
@@ -86,7 +88,7 @@ class SeparableHessian:
         Returns:
             Both.
         """
-        return self._value(self._vector(x), *params), self(x, *params)
+        return self._run("f", x, params), self(x, *params)
 
     def expansion(self, x: ArrayLike, *params: Any) -> tuple[jax.Array, jax.Array, SparseMatrix]:
         """The Taylor expansion to second order, what a Newton step needs.
@@ -98,8 +100,7 @@ class SeparableHessian:
         Returns:
             Value, gradient and Hessian.
         """
-        value, slope = jax.value_and_grad(self._value)(self._vector(x), *params)
-        return value, slope, self(x, *params)
+        return self._run("fgH", x, params)
 
     def pattern(self, x: ArrayLike) -> Pattern:
         """The pattern for a vector of this length.
@@ -121,8 +122,28 @@ class SeparableHessian:
             )
         return array
 
-    def _value(self, x: jax.Array, *params: Any) -> jax.Array:
+    def _run(self, part: str, x: ArrayLike, params: tuple[Any, ...]) -> Any:
+        """One compiled program; run as it is where φ holds a tracer, which none may outlive."""
+        x = self._vector(x)
+        self._assembly(x.size)
+        held, program = captured(self._phi), self._programs[part]
+        run = program if held is not None else program.__wrapped__
+        return run(held, x, *params)
+
+    def _hessian(self, held: Any, x: jax.Array, *params: Any) -> SparseMatrix:
+        del held
+        pattern, positions = self._assembly(x.size)
+        small = jax.vmap(jax.hessian(self._phi))(x[self._index], *params)
+        entries = small[:, *self._pairs].ravel()
+        return SparseMatrix(primitives.scatter(positions, entries), pattern)
+
+    def _value(self, held: Any, x: jax.Array, *params: Any) -> jax.Array:
+        del held
         return jnp.sum(jax.vmap(self._phi)(x[self._index], *params))
+
+    def _all(self, held: Any, x: jax.Array, *params: Any) -> tuple[Any, Any, SparseMatrix]:
+        value, slope = jax.value_and_grad(self._value, argnums=1)(held, x, *params)
+        return value, slope, self._hessian(held, x, *params)
 
     def _assembly(self, n: int) -> tuple[Pattern, EntryMap]:
         if n not in self._assembled:

@@ -84,11 +84,12 @@ class Graph:
         return cls._checked(sp.csr_array(sp.coo_array(entries, shape=(n, n))))
 
     @classmethod
-    def of(cls, graph: Any) -> "Graph":
+    def of(cls, graph: Any, where: str = "Graph") -> "Graph":
         """Convert a symmetric SciPy adjacency matrix or spatial weights; a `Graph` passes through.
 
         Args:
             graph: `Graph`, SciPy sparse matrix, or an object whose attribute `sparse` is one.
+            where: the caller, for messages.
 
         Returns:
             A `Graph`.
@@ -106,24 +107,24 @@ class Graph:
         """
         if isinstance(graph, cls):
             return graph
-        return cls._checked(sp.csr_array(adjacency_of(graph, "Graph"), dtype=float, copy=True))
+        return cls._checked(sp.csr_array(adjacency_of(graph, where), dtype=float, copy=True), where)
 
     @classmethod
-    def _checked(cls, W: sp.csr_array) -> "Graph":
+    def _checked(cls, W: sp.csr_array, where: str = "Graph") -> "Graph":
         W.sum_duplicates()
         W.eliminate_zeros()
         bad = np.flatnonzero(~(np.isfinite(W.data) & (W.data > 0)))
         if bad.size:
             entry = W.tocoo()
             raise ArgumentError(
-                f"Graph: weights must be positive, got {W.data[bad[0]]} at "
+                f"{where}: weights must be positive, got {W.data[bad[0]]} at "
                 f"({entry.row[bad[0]]}, {entry.col[bad[0]]}). Leave out edges of weight 0."
             )
         loops = np.flatnonzero(W.diagonal())
         if loops.size:
             raise PatternError(
-                f"Graph: no node may be its own neighbour, got an edge from {loops[0]} to itself. "
-                "Remove the diagonal."
+                f"{where}: no node may be its own neighbour, got an edge from {loops[0]} to "
+                "itself. Remove the diagonal."
             )
         gap = sp.coo_array(W - W.T)
         worst = np.abs(gap.data).max(initial=0.0)
@@ -131,7 +132,7 @@ class Graph:
             k = int(np.argmax(np.abs(gap.data)))
             i, j = int(gap.row[k]), int(gap.col[k])
             raise StructureError(
-                f"Graph: weights must be symmetric, got {W[i, j]} at ({i}, {j}) and {W[j, i]} at "
+                f"{where}: weights must be symmetric, got {W[i, j]} at ({i}, {j}) and {W[j, i]} at "
                 f"({j}, {i}). Symmetrise them, W.maximum(W.T) for neighbours; for directed or "
                 "row-standardised weights use cx.stats.sar."
             )

@@ -21,6 +21,9 @@ from cholax.stats.latent._model import (
     Parametrisation,
 )
 
+# Bytes that the dense null space may take; its factorisations need several times as much.
+_LARGEST = 2**30
+
 
 def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     """The field with precision Q₁ ⊗ Q₂; variable i·m + j belongs to nodes i of n and j of m.
@@ -29,6 +32,10 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     of space. Null space and constraints follow from the parts': null(Q₁ ⊗ Q₂) =
     null Q₁ ⊗ ℝᵐ + ℝⁿ ⊗ null Q₂, and the constraints are A₁ ⊗ I and I ⊗ A₂ without the k₁k₂
     that repeat others.
+
+    Null space and constraints are held as dense rows of n·m numbers, so a product of two intrinsic
+    models is for hundreds of constraints; with one proper part (`ar1`, `leroux`, `proper_car`) only
+    the other's are repeated. What would take more than a gibibyte is refused before it is built.
 
     Only the product of two scales can be known. Where both parts have a `precision`, the product
     has one, or `sd`; where one has, that one is set to 1 and the other part scales. All other
@@ -42,7 +49,8 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
         A `LatentModel` with n·m variables.
 
     Raises:
-        UnsupportedError: a part whose null space depends on hyperparameters (BYM2 as (b, u)).
+        UnsupportedError: a part whose null space depends on hyperparameters (BYM2 as (b, u)), or
+            a null space too large to be held.
 
     Example:
         >>> from cholax.stats import Graph, ar1, besag, kronecker
@@ -61,6 +69,7 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
                 f"kronecker: the null space of {part.name} depends on its hyperparameters. Use a "
                 "model with a fixed one, such as bym2(graph, form='uv')."
             )
+    _check_size(first, second)
     parts = (first, second)
     pattern, _, _ = kron_maps(first.pattern, second.pattern)
 
@@ -84,6 +93,21 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
         constraints=_constraints(first, second),
         cheap_log_det=log_det,
     )
+
+
+def _check_size(first: LatentModel, second: LatentModel) -> None:
+    """Refuse what would take gigabytes, before anything is allocated."""
+    ranks = [0 if p.null_space is None else p.null_space.shape[1] for p in (first, second)]
+    fixed = [0 if p.constraints is None else p.constraints.k for p in (first, second)]
+    n, m = first.n, second.n
+    rows = max(a * m + (n - a) * b for a, b in (ranks, fixed))
+    if 8 * rows * n * m > _LARGEST:
+        raise UnsupportedError(
+            f"kronecker: the null space of {first.name} on {n} variables ⊗ {second.name} on {m} "
+            f"has {rows} dimensions, dense rows of {8 * rows * n * m / 2**30:.1f} GiB; they may "
+            f"take {_LARGEST / 2**30:.0f} GiB. Make one part proper: ar1 for a random walk, leroux "
+            "or proper_car for besag."
+        )
 
 
 def _null_space(first: LatentModel, second: LatentModel) -> np.ndarray:

@@ -102,6 +102,7 @@ def search(
             model.to_internal(theta),
             logarithmic=logarithmic,
             scale=scale,
+            units=model.layout.units,
             max_evaluations=max_evaluations,
             progress=report,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -92,6 +93,7 @@ def glmm(
             _start(model),
             logarithmic=logarithmic,
             scale=scale,
+            units=partial(_units, model),
             max_evaluations=max_evaluations,
             progress=report,
         )
@@ -132,6 +134,11 @@ def _search_scale(model: GeneralizedLinearMixedModel) -> tuple[np.ndarray, np.nd
     before, after = np.full(p, root), np.full(extra, root)
     logarithmic = np.concatenate([np.zeros(p, bool), diagonal, np.zeros(extra, bool)])
     return logarithmic, np.concatenate([before, scale, after])
+
+
+def _units(model: GeneralizedLinearMixedModel, x: np.ndarray) -> np.ndarray:
+    p, k, extra = model.program.sizes
+    return np.concatenate([np.ones(p), model.layout.units(x[p : p + k]), np.ones(extra)])
 
 
 def _start(model: GeneralizedLinearMixedModel) -> np.ndarray:

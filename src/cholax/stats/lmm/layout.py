@@ -91,6 +91,15 @@ class Layout:
         scale = [np.full(size, np.sqrt(2.0 * levels)) for (levels, _), size in pairs]
         return np.concatenate(diagonal), np.concatenate(scale)
 
+    def units(self, theta: np.ndarray) -> np.ndarray:
+        """Sizes of the entries of θ̃: length of their row of T̃, at least one.
+
+        A row's squared length is the variance of an effect. Moving one of its entries by that much
+        changes the criterion by about the number of levels, whatever the ratio to the residual.
+        """
+        rows = [np.maximum(np.linalg.norm(T, axis=1), 1.0) for T in self.templates(theta)]
+        return self.theta([np.tile(r[:, None], r.size) for r in rows])
+
     def matrix(self, blocks: tuple[jax.Array, ...], templates: Any) -> SparseMatrix:
         """ΛᵀZᵀWZΛ + I from the blocks of ZᵀWZ."""
         scaled = [

@@ -16,6 +16,9 @@ from cholax.stats.lmm.design import Design, build_design
 from cholax.stats.lmm.deviance import Profile, internal_templates, profile
 from cholax.stats.lmm.layout import Arrays, Layout, lay_out
 
+# Largest size of a response, and inverse of the smallest: variances of effects are its square.
+_RANGE = 1e140
+
 
 class LinearMixedModel:
     """y = Xβ + Zb + ε,  b = ΛU,  U ~ N(0, σ²I),  ε ~ N(0, σ²W⁻¹): the criterion as a function of θ.
@@ -57,6 +60,7 @@ class LinearMixedModel:
         self.design = build_design(formula, data, weights=weights, offset=offset)
         _check_identified(self.design)
         check_values(self.design.y, "lmm")
+        _check_units(self.design)
         self.layout, self.arrays, self.coordinates = lay_out(self.design)
         _check_residual(self)
 
@@ -176,6 +180,16 @@ def _check_identified(design: Design) -> None:
                 f"effects ({levels} levels × {p}) for {design.n} rows, so its variance cannot be "
                 "told from the residual variance. It needs fewer effects than rows."
             )
+
+
+def _check_units(design: Design) -> None:
+    size = float(np.max(np.abs(design.y - design.offset), initial=0.0))
+    if size > 0 and not 1.0 / _RANGE < size < _RANGE:
+        raise ArgumentError(
+            f"lmm: the response {design.formula.response!r} has entries of size {size:.1e}, whose "
+            f"squares are out of range. They must lie between {1.0 / _RANGE:.0e} and {_RANGE:.0e}: "
+            "use another unit."
+        )
 
 
 def _check_residual(model: LinearMixedModel) -> None:
