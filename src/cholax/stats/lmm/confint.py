@@ -78,10 +78,7 @@ class _Region(NamedTuple):
 
 
 def _region(fit: "LMMFit", level: float) -> _Region:
-    if fit.reml:
-        from cholax.stats.lmm.fit import assemble, search
-
-        fit = assemble(fit.model, search(fit.model, fit.theta, False, 500, None), False)
+    fit = fit.by_likelihood()
     reach = float(ndtri(0.5 + level / 2))
     curvatures, directions = np.linalg.eigh(fit.optimum.hessian)
     # Only for scaling the search, so a flat direction may count as one of little curvature.

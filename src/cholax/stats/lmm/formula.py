@@ -12,6 +12,7 @@ from cholax._core.errors import ArgumentError
 
 _NAME = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
 _OFFSET = re.compile(r"(?<![\w.`])offset$")
+_DOT = re.compile(r"(?<![\w.`])\.(?![\w.`])")
 _QUOTES = "`'\""
 
 
@@ -29,6 +30,12 @@ class GroupTerm(NamedTuple):
 
     def __str__(self) -> str:
         return f"({self.inner} {'|' if self.correlated else '||'} {self.group})"
+
+    @property
+    def written(self) -> str:
+        """The term as it can be parsed again."""
+        quoted = (x if _NAME.fullmatch(x) else f"`{x}`" for x in self.factors)
+        return f"({self.inner} {'|' if self.correlated else '||'} {':'.join(quoted)})"
 
 
 class MixedFormula(NamedTuple):
@@ -76,6 +83,42 @@ def parse_formula(text: str) -> MixedFormula:
         else:
             into += found
     return MixedFormula(text, response, fixed, tuple(groups), tuple(offsets))
+
+
+def update_formula(old: MixedFormula, change: str) -> str:
+    """A formula with `.` replaced by what stood there in an old one, as R's `update`.
+
+    Args:
+        old: the formula to change.
+        change: such as `". ~ . - x + (1 | h)"`; the response may be left out.
+
+    Raises:
+        ArgumentError: a change that cannot be read.
+
+    Example:
+        >>> from cholax.stats.lmm.formula import parse_formula, update_formula
+        >>> update_formula(parse_formula("y ~ x + (1 | g)"), "log(.) ~ . + z - (1 | g)")
+        'log(y) ~ x + z + (1 | g) - (1 | g)'
+    """
+    if not isinstance(change, str):
+        raise ArgumentError(
+            f"update: need a formula such as '. ~ . - x', got {type(change).__name__}."
+        )
+    text = f".{change}" if change.lstrip().startswith("~") else change
+    response, right = split_sides(text)
+    fixed, pieces = _take_out(right, change)
+    keeps = _DOT.search(fixed) is not None
+    plain = True
+    for match in _DOT.finditer(fixed):
+        before, after = fixed[: match.start()].rstrip()[-1:], fixed[match.end() :].lstrip()[:1]
+        plain &= before in ("", "+") and after in ("", "+", "-")
+    # In parentheses a 0 would not take out the intercept, so there are none where none is needed.
+    fixed = _DOT.sub(lambda _: old.fixed if plain else f"({old.fixed})", fixed)
+    parts = [fixed]
+    if keeps:
+        parts += [f"+ offset({x})" for x in old.offsets] + [f"+ {g.written}" for g in old.groups]
+    parts += [f"{sign or '+'} {'offset' if kind else ''}({x})" for sign, kind, x in pieces]
+    return f"{_DOT.sub(lambda _: old.response, response)} ~ {' '.join(parts)}"
 
 
 def split_sides(text: str) -> tuple[str, str]:

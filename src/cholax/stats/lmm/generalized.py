@@ -136,6 +136,7 @@ class GeneralizedLinearMixedModel:
     Attributes:
         design: y, X and the terms, rows with missing values left out.
         family: the likelihood.
+        call: the data and options that were given.
         program: the compiled likelihood; `program.free` names the family's parameters that are
             estimated.
 
@@ -167,6 +168,10 @@ class GeneralizedLinearMixedModel:
         exposure: Any = None,
     ) -> None:
         self.family = _family(family)
+        self.call = {
+            "data": data, "family": family, "weights": weights, "offset": offset,
+            "trials": trials, "exposure": exposure,
+        }  # fmt: skip
         given = {"trials": trials, "exposure": exposure}
         _check_parameters(self.family, given)
         self.design: Design = build_design(
@@ -176,7 +181,7 @@ class GeneralizedLinearMixedModel:
         check_values(self.design.y, "glmm")
         design = self.design
         self.layout: Layout
-        self.layout, _, Z, inverses = lay_out_terms(design, np.ones(design.n))
+        self.layout, self.blocks, Z, inverses = lay_out_terms(design, np.ones(design.n))
         self.to_internal_factors = tuple(jnp.asarray(m) for m in inverses)
         # Columns of unit mean square, as those of Z.
         Q, R = np.linalg.qr(design.X)

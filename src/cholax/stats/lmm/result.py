@@ -17,6 +17,7 @@ from cholax.stats.lmm.effects import RandomEffects, VarianceComponent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cholax.stats.lmm.compare import Comparison
     from cholax.stats.lmm.prediction import Prediction, Uncertainty
 
 # lme4's isSingular, here in coordinates where the columns of a term are orthonormal.
@@ -185,6 +186,78 @@ class MixedFit(ABC):
         self, eta: np.ndarray, known: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """E y and dE y/dη, per trial for binomial responses; `known` holds exposures."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What is fitted, in words: likelihoods of different kinds cannot be compared."""
+
+    @abstractmethod
+    def by_likelihood(self) -> "MixedFit":
+        """This fit, or after REML the same model fitted by maximum likelihood."""
+
+    @abstractmethod
+    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "MixedFit":
+        """A fit with some options changed."""
+
+    def anova(self, *others: "MixedFit") -> "Comparison":
+        """Likelihood-ratio tests of this and other fits, nested in each other.
+
+        2 (log L₁ − log L₀) ~ χ² with as many degrees of freedom as there are parameters more.
+        Fits by REML are made again by maximum likelihood first, as lme4 does. Where variances
+        differ the p-value is conservative, and the table says so.
+
+        Args:
+            *others: fits of the same responses, weights and offsets.
+
+        Returns:
+            A `Comparison`, the smallest model first; print it.
+
+        Raises:
+            ArgumentError: fits of different data or families, or models that are not nested.
+
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> data = {"y": np.array([1.0, 2.0, 4.0, 6.0, 5.0]), "x": np.arange(5.0)}
+            >>> small, big = cs.lmm("y ~ 1", data), cs.lmm("y ~ x", data)
+            >>> table = small.anova(big)
+            >>> table.df.tolist(), table.chisq.round(3).tolist(), table.p_value.round(4).tolist()
+            ([0, 1], [nan, 8.157], [nan, 0.0043])
+        """
+        from cholax.stats.lmm.compare import compare
+
+        return compare([fit.by_likelihood() for fit in (self, *others)])
+
+    def update(self, formula: str | None = None, *, data: Any = None, **changes: Any) -> "MixedFit":
+        """Fit again with another formula, other data or other options.
+
+        Args:
+            formula: a formula in which `.` stands for what was there: `". ~ . - x + (1 | h)"`.
+            data: other data, by default the same.
+            **changes: options of `lmm` or `glmm`: `reml`, `family`, `weights`, `offset`, …
+
+        Raises:
+            ArgumentError: an unknown option, or what the fit raises.
+
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> data = {"y": np.array([1.0, 2.0, 4.0, 6.0, 5.0]), "x": np.arange(5.0)}
+            >>> fit = cs.lmm("y ~ x", data)
+            >>> fit.update(". ~ . - x").names, fit.update("~ . + I(x^2)", reml=False).names
+            (('Intercept',), ('Intercept', 'x', 'I(x ** 2)'))
+        """
+        from cholax.stats.lmm.formula import update_formula
+
+        old = self.design.formula
+        text = old.text if formula is None else update_formula(old, formula)
+        known = self.model.call
+        unknown = sorted(set(changes) - set(known) - {"reml", "max_evaluations", "progress"})
+        if unknown:
+            raise ArgumentError(f"update: no option {unknown}; there are {sorted(known)}.")
+        options = {name: value for name, value in known.items() if name != "data"}
+        return self._refit(text, known["data"] if data is None else data, {**options, **changes})
 
     def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw responses from the fitted model, with new random effects and new noise.
