@@ -209,35 +209,9 @@ class LMMFit(MixedFit):
     def __str__(self) -> str:
         return self.summary()
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "wald", parameters: Sequence[str] | None = None
+    def _profile_confint(
+        self, level: float, parameters: Sequence[str] | None
     ) -> dict[str, tuple[float, float]]:
-        """Confidence intervals.
-
-        Args:
-            level: coverage.
-            method: `"wald"`, β ± z se for the fixed effects; or `"profile"`, the parameters at
-                which the profiled deviance is χ²₁-far from its minimum, for fixed effects,
-                standard deviations, correlations and sigma. Profiles are those of maximum
-                likelihood, also after REML.
-            parameters: names to report, by default all.
-
-        Raises:
-            ArgumentError: an unknown method or name.
-        """
-        if method == "wald":
-            found = self.wald_confint(level)
-            if parameters is None:
-                return found
-            unknown = [name for name in parameters if name not in found]
-            if unknown:
-                raise ArgumentError(
-                    f"confint: no Wald interval for {unknown}; there are {list(found)}. "
-                    'Use method="profile" for variances.'
-                )
-            return {name: found[name] for name in parameters}
-        if method != "profile":
-            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
         from cholax.stats.lmm.confint import profile_confint
 
         return profile_confint(self, level, parameters)

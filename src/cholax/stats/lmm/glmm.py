@@ -259,9 +259,12 @@ class GLMMFit(MixedFit):
         spread = np.sqrt(moments.variance(mean, **parameters))
         return np.sqrt(self.design.weights) * (self.design.y - mean) / spread
 
-    def confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Wald intervals of the fixed effects."""
-        return self.wald_confint(level)
+    def _profile_confint(
+        self, level: float, parameters: Sequence[str] | None
+    ) -> dict[str, tuple[float, float]]:
+        from cholax.stats.lmm.glmm_confint import profile_confint
+
+        return profile_confint(self, level, parameters)
 
     @property
     def kind(self) -> str:

@@ -32,7 +32,8 @@ def dependent_covariances(
         residual: whether there is a σ².
 
     Example:
-        >>> import numpy as np
+        >>> import jax, numpy as np
+        >>> jax.config.update("jax_enable_x64", True)
         >>> from cholax.stats.lmm import LinearMixedModel
         >>> from cholax.stats.lmm.identify import dependent_covariances
         >>> data = {"y": np.arange(8.0) % 3, "g": list("aabbccdd")}

@@ -279,6 +279,46 @@ class MixedFit(ABC):
     def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
         """`(draws, n)` responses given white random effects u `(q, draws)`."""
 
+    def confint(
+        self, level: float = 0.95, *, method: str = "wald", parameters: Sequence[str] | None = None
+    ) -> dict[str, tuple[float, float]]:
+        """Confidence intervals.
+
+        Args:
+            level: coverage.
+            method: `"wald"`, β ± z se for the fixed effects; or `"profile"`, the parameters at
+                which the profiled deviance is χ²₁-far from its minimum, for fixed effects,
+                standard deviations, correlations, and sigma or the parameters of the family.
+                Profiles are those of maximum likelihood, also after REML; an end that is not
+                found is NaN.
+            parameters: names to report, by default all.
+
+        Raises:
+            ArgumentError: an unknown method or name.
+        """
+        if not 0.0 < level < 1.0:
+            raise ArgumentError(f"confint: level must lie between 0 and 1, got {level}.")
+        if method == "profile":
+            return self._profile_confint(level, parameters)
+        if method != "wald":
+            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
+        found = self.wald_confint(level)
+        if parameters is None:
+            return found
+        unknown = [name for name in parameters if name not in found]
+        if unknown:
+            raise ArgumentError(
+                f"confint: no Wald interval for {unknown}; there are {list(found)}. "
+                'Use method="profile" for variances.'
+            )
+        return {name: found[name] for name in parameters}
+
+    @abstractmethod
+    def _profile_confint(
+        self, level: float, parameters: Sequence[str] | None
+    ) -> dict[str, tuple[float, float]]:
+        """Profile-likelihood intervals."""
+
     def wald_confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """β ± z se for the fixed effects."""
         z = float(ndtri(0.5 + level / 2))
