@@ -115,3 +115,22 @@ def test_criterion_without_curvature_is_found_at_its_minimum(data):
     assert not fit.converged
     assert "not determined" in fit.status.message
     assert flat_parameters(np.full((1, 1), np.nan), np.ones(1), np.ones(1), ["a"]) == []
+
+
+def test_profile_intervals_of_a_linear_model_have_all_their_ends(data):
+    fit = lmm("y ~ x", data)
+    found, n = fit.confint(method="profile"), 40
+    X, best = fit.design.X, lmm("y ~ x", data, reml=False)
+    gain = np.expm1(scipy.stats.chi2.ppf(0.95, 1) / n)
+    half = best.sigma * np.sqrt(n * gain * np.diag(np.linalg.inv(X.T @ X)))
+    tol.assert_close(np.array(found["Intercept"]), best.beta[0] + half[0] * np.array([-1, 1]), 1e-6)
+    tol.assert_close(np.array(found["x"]), best.beta[1] + half[1] * np.array([-1, 1]), 1e-6)
+    assert found["sigma"][0] < best.sigma < found["sigma"][1]
+
+
+def test_models_without_any_parameter_of_the_mean_are_fitted(data):
+    zero = glmm("count ~ 0", data, family="poisson")
+    expected = scipy.stats.poisson.logpmf(data["count"], 1.0).sum()
+    tol.assert_close(zero.loglik, expected, tol.value(F64))
+    plain = lmm("y ~ 0", data, reml=False)
+    tol.assert_close(plain.sigma, np.sqrt(np.mean(data["y"] ** 2)), tol.value(F64))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cholax.stats.lmm.result import MixedFit
 
 Ends = tuple[float, float]
+# How far from the boundary, in χ²₁, and from a right angle to it an end may be found.
+_ON_BOUNDARY, _NORMAL = 1e-6, 1e-3
 
 
 @tolerant
@@ -162,9 +164,27 @@ def extremes(ball: Ball, deviance: Any, function: Any) -> list[Any]:
             },
             options={"maxiter": 200, "ftol": 1e-11},
         )
-        feasible = inside(found.x)[0] > -1e-6
-        ends.append(-sign * found.fun * size if found.success and feasible else None)
+        feasible = inside(found.x)[0] > -_ON_BOUNDARY
+        # A variance of zero lies inside the region.
+        reached = (found.success and feasible) or _is_end(objective(found.x)[1], *inside(found.x))
+        ends.append(-sign * found.fun * size if reached else None)
     return ends
+
+
+def _is_end(slope: np.ndarray, room: float, normal: np.ndarray) -> bool:
+    """Whether a point is on the boundary, and the slope of the objective, about 1, normal to it.
+
+    The search itself may report failure where rounding ends it at the solution. What is left of
+    the slope counts by its square in the end.
+    """
+    if not (
+        np.all(np.isfinite(slope)) and np.all(np.isfinite(normal)) and abs(room) < _ON_BOUNDARY
+    ):
+        return False
+    length = float(np.linalg.norm(normal))
+    along = float(slope @ normal) / max(length, 1e-300)
+    # The constraint is room ≥ 0, so the objective must fall where the room does.
+    return along > 0 and float(np.linalg.norm(slope - along * normal / length)) < _NORMAL * along
 
 
 # Fixed effects
@@ -262,7 +282,9 @@ def _variance_ends(region: _Region, choice: int, name: str) -> Ends:
         positive = function(centre, False)[0] > 1e-8 * fit.sigma**2
         return sd_ends(extreme, function, positive)
     ends = [or_nan(end) for end in extreme(partial(function, log=False))]
-    return (ends[0], ends[1]) if name != "sigma" else (np.exp(ends[0]), np.exp(ends[1]))
+    return (
+        (ends[0], ends[1]) if name != "sigma" else (float(np.exp(ends[0])), float(np.exp(ends[1])))
+    )
 
 
 def sd_ends(extreme: Any, function: Any, positive: bool) -> Ends:

@@ -128,7 +128,7 @@ class _Objective:
             program.hessian_column(point, jnp.asarray(e), self.mode, self.rows)
             for e in np.eye(x.size)
         ]
-        return np.stack(columns)
+        return np.stack(columns) if columns else np.zeros((0, 0))
 
 
 def _search_scale(model: GeneralizedLinearMixedModel) -> tuple[np.ndarray, np.ndarray]:

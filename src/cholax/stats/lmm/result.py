@@ -169,7 +169,7 @@ class MixedFit(ABC):
             >>> fit = cs.lmm("y ~ 1 + (1 | g)", {"y": y, "g": g})
             >>> mean, se = fit.predict({"g": ["a", "b"]}, se=True)
             >>> mean.round(3).tolist(), se.round(3).tolist()
-            ([1.659, 4.841], [0.776, 0.776])
+            ([1.679, 4.821], [0.77, 0.77])
         """
         from cholax.stats.lmm.prediction import predict
 
@@ -223,10 +223,13 @@ class MixedFit(ABC):
             >>> small, big = cs.lmm("y ~ 1", data), cs.lmm("y ~ x", data)
             >>> table = small.anova(big)
             >>> table.df.tolist(), table.chisq.round(3).tolist(), table.p_value.round(4).tolist()
-            ([0, 1], [nan, 8.157], [nan, 0.0043])
+            ([0, 1], [nan, 9.076], [nan, 0.0026])
         """
         from cholax.stats.lmm.compare import compare
 
+        for other in others:
+            if not isinstance(other, MixedFit):
+                raise ArgumentError(f"anova: need fitted models, got {type(other).__name__}.")
         return compare([fit.by_likelihood() for fit in (self, *others)])
 
     def update(self, formula: str | None = None, *, data: Any = None, **changes: Any) -> "MixedFit":
@@ -342,9 +345,9 @@ class MixedFit(ABC):
         """
         from cholax.stats.lmm.plots import caterpillar_plot
 
-        name = next(iter(self.ranef)) if group is None else group
-        if name not in self.ranef:
+        name = next(iter(self.ranef), None) if group is None else group
+        if name is None or name not in self.ranef:
             raise ArgumentError(
-                f"plot_caterpillar: no grouping factor {group!r}; there are {list(self.ranef)}."
+                f"plot_caterpillar: no grouping factor {name!r}; there are {list(self.ranef)}."
             )
         return caterpillar_plot(self.ranef[name], level)
