@@ -282,3 +282,14 @@ def test_new_data_that_do_not_fit_are_refused(data):
     for name in ("f", "n", "g"):
         with pytest.raises(ArgumentError, match=f"predict: the data has no column '{name}'"):
             design.evaluate(data.drop(columns=name), "predict", random=True)
+
+
+def test_columns_twice_or_called_by_numbers_are_told_apart(data):
+    twice = pd.concat([data[["y", "x", "g"]], data[["x"]]], axis=1)
+    with pytest.raises(ArgumentError, match="several columns 'x'"):
+        build_design("y ~ x + (1|g)", twice)
+    assert build_design("y ~ 1 + (1|g)", twice).n == N
+    number = data.rename(columns={"x": 0, "g": "a/b:c"})
+    design = build_design("y ~ `0` + (1 | `a/b:c`)", number)
+    assert design.names == ("Intercept", "0")
+    assert design.terms[0].group == "a/b:c"

@@ -12,6 +12,7 @@ from cholax._core.errors import ArgumentError
 
 _NAME = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
 _OFFSET = re.compile(r"(?<![\w.`])offset$")
+_UNQUOTED = r"(?=(?:[^`]*`[^`]*`)*[^`]*$)"
 _DOT = re.compile(r"(?<![\w.`])\.(?![\w.`])")
 _QUOTES = "`'\""
 
@@ -240,8 +241,8 @@ def _group_terms(piece: str, text: str) -> list[GroupTerm]:
 def _factors(written: str, piece: str) -> list[tuple[str, ...]]:
     """The grouping factors that `a`, `a:b` or `a/b/c` stands for, the finest first."""
     levels = []
-    for level in written.split("/"):
-        names = [name.strip() for name in level.split(":")]
+    for level in re.split("/" + _UNQUOTED, written):
+        names = [name.strip() for name in re.split(":" + _UNQUOTED, level)]
         for name in names:
             if not _NAME.fullmatch(name):
                 raise ArgumentError(

@@ -48,16 +48,19 @@ class Source:
     def __init__(self, data: Any, where: str) -> None:
         try:
             import narwhals as nw
-            import pandas as pd  # noqa: F401
+            import pandas as pd
         except ImportError as error:
             raise ImportError(f"{where}: needs pandas and formulaic. {INSTALL}") from error
         self.where = where
         if isinstance(data, Mapping):
             self._keys, self._get = list(data), data.__getitem__
+        elif isinstance(data, pd.DataFrame):  # its names may be numbers
+            self._keys = list(data.columns)
+            self._get = lambda key: data[key].reset_index(drop=True)
         else:
             try:
                 table = nw.from_native(data, eager_only=True)
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
                 raise ArgumentError(
                     f"{where}: data must be a pandas, polars or pyarrow table or a mapping of "
                     f"columns, got {type(data).__name__}. Collect a lazy table first."
@@ -98,6 +101,12 @@ class Source:
             raise ArgumentError(
                 f"{self.where}: the data has no column {', '.join(map(repr, absent))}. It has "
                 f"{', '.join(have)}{more}."
+            )
+        twice = [name for name in names if self.columns.count(name) > 1]
+        if twice:
+            raise ArgumentError(
+                f"{self.where}: the data has several columns {', '.join(map(repr, twice))}. "
+                "Rename all but one."
             )
         columns = {name: self._get(keys[name]) for name in names}
         for name, values in columns.items():
