@@ -104,7 +104,7 @@ def _extreme(region: _Region, deviance: Any, function: Any, last: float, unit: f
     """`extremes` over the region; `last` and `unit` are centre and scale of the last entry of φ."""
     ball = Ball(
         np.append(region.centre, last),
-        scipy.linalg.block_diag(region.root, [[unit]]),
+        np.asarray(scipy.linalg.block_diag(region.root, [[unit]])),
         region.limit,
         region.reach,
     )

@@ -128,9 +128,9 @@ class Design:
         X = self._fixed.evaluate(frame, where)[:, self._columns]
         shift = sum((p.evaluate(frame, where)[:, 0] for p in self._offsets), np.zeros(len(frame)))
         if np.ndim(offset) == 0 and not isinstance(offset, str):
-            shift = shift + float(offset)
-        else:
-            shift = shift + _vector(offset, table, "offset", where, finite=False)
+            offset = np.broadcast_to(offset, table.kept.shape)
+        given: Any = _vector(offset, table, "offset", where, finite=False)
+        shift = shift + given
         if not random:
             return NewRows(table, X, shift, [], [])
         codes = [term.grouping.find(frame) for term in self.terms]

@@ -95,7 +95,8 @@ def _matrix(
     from formulaic.errors import DataMismatchWarning
 
     # Further columns would hide functions of the same name.
-    renamed = frame[[c for c in frame.columns if c in names.used]].rename(columns=names.used)
+    columns: Any = frame[[c for c in frame.columns if c in names.used]]
+    renamed = columns.rename(columns=names.used)
     with warnings.catch_warnings():
         # formulaic gives an unknown level the values of the reference level.
         warnings.simplefilter("error", DataMismatchWarning)

@@ -67,7 +67,7 @@ def evaluate_response(
         )
     if len(levels) < 2:
         raise ArgumentError(
-            f"{where}: the response {text!r} is a factor with one level, {levels[0]!r}. A binary "
+            f"{where}: the response {text!r} is a factor with one level, {list(levels)}. A binary "
             "response needs two: the first is a failure."
         )
     return Response((codes > 0).astype(np.float64), None, levels)
