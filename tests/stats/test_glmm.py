@@ -166,6 +166,8 @@ def test_draws_have_the_moments_of_the_family(family):
     parameters = {
         "negative_binomial": {"size": 3.0, "exposure": 2.0},
         "negative_binomial1": {"dispersion": 0.7},
+        "zero_inflated_poisson": {"zero_probability": 0.3, "exposure": 1.5},
+        "student_t": {"df": 9.0, "scale": 0.5},
         "binomial": {"trials": np.array([5.0, 9.0])},
         "gaussian": {"sd": 0.5},
         "gamma": {"shape": 2.5},

@@ -1,5 +1,6 @@
 """Linear and generalised linear mixed models from formulas."""
 
+from cholax.stats.lmm.compare import Comparison as Comparison
 from cholax.stats.lmm.effects import RandomEffects as RandomEffects
 from cholax.stats.lmm.effects import VarianceComponent as VarianceComponent
 from cholax.stats.lmm.fit import LMMFit as LMMFit
@@ -10,4 +11,5 @@ from cholax.stats.lmm.generalized import (
 from cholax.stats.lmm.glmm import GLMMFit as GLMMFit
 from cholax.stats.lmm.glmm import glmm as glmm
 from cholax.stats.lmm.model import LinearMixedModel as LinearMixedModel
+from cholax.stats.lmm.prediction import Prediction as Prediction
 from cholax.stats.lmm.result import FitStatus as FitStatus

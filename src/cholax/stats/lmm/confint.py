@@ -23,8 +23,11 @@ from cholax.stats.lmm.layout import Arrays, Layout
 
 if TYPE_CHECKING:
     from cholax.stats.lmm.fit import LMMFit
+    from cholax.stats.lmm.result import MixedFit
 
 Ends = tuple[float, float]
+# How far from the boundary, in χ²₁, and from a right angle to it an end may be found.
+_ON_BOUNDARY, _NORMAL = 1e-6, 1e-3
 
 
 @tolerant
@@ -44,7 +47,7 @@ def profile_confint(
     Reference:
         Neale & Miller (1997), *Behavior Genetics* 27; Venzon & Moolgavkar (1988).
     """
-    variances = _variance_names(fit)
+    variances = [*covariance_names(fit), "sigma"]
     known = [*fit.names, *variances]
     wanted = known if parameters is None else list(parameters)
     unknown = [name for name in wanted if name not in known]
@@ -78,20 +81,15 @@ class _Region(NamedTuple):
 
 
 def _region(fit: "LMMFit", level: float) -> _Region:
-    if fit.reml:
-        from cholax.stats.lmm.fit import assemble, search
-
-        fit = assemble(fit.model, search(fit.model, fit.theta, False, 500, None), False)
+    fit = fit.by_likelihood()
     reach = float(ndtri(0.5 + level / 2))
-    curvatures, directions = np.linalg.eigh(fit.optimum.hessian)
-    # Only for scaling the search, so a flat direction may count as one of little curvature.
-    curvatures = np.maximum(curvatures, 1e-4 * max(curvatures[-1], 1e-300))
-    root = directions * (np.sqrt(2.0) * reach / np.sqrt(curvatures))
+    root = ball_root(fit.optimum.hessian, reach)
     return _Region(fit, fit.criterion + reach**2, fit.optimum.x, root, reach)
 
 
-def _variance_names(fit: "LMMFit") -> list[str]:
-    names = []
+def covariance_names(fit: "MixedFit") -> list[str]:
+    """`sd(group.column)` and `cor(group.a,b)`, term by term."""
+    names = list[str]()
     for group, component in fit.varcorr.items():
         names += [f"sd({group}.{column})" for column in component.columns]
         names += [
@@ -99,24 +97,53 @@ def _variance_names(fit: "LMMFit") -> list[str]:
             for k, b in enumerate(component.columns)
             for a in component.columns[:k]
         ]
-    return [*names, "sigma"]
+    return names
 
 
 def _extreme(region: _Region, deviance: Any, function: Any, last: float, unit: float) -> list[Any]:
-    """Smallest and largest value of a function over the region, None where the search fails.
+    """`extremes` over the region; `last` and `unit` are centre and scale of the last entry of φ."""
+    ball = Ball(
+        np.append(region.centre, last),
+        np.asarray(scipy.linalg.block_diag(region.root, [[unit]])),
+        region.limit,
+        region.reach,
+    )
+    return extremes(ball, deviance, function)
 
-    Both are functions of φ that return value and gradient; `last` and `unit` are centre and scale
-    of the last entry of φ.
+
+class Ball(NamedTuple):
+    """d(φ) ≤ limit, about the unit ball in w where φ = centre + root · w."""
+
+    centre: np.ndarray
+    root: np.ndarray
+    limit: float
+    reach: float
+
+
+def ball_root(hessian: np.ndarray, reach: float) -> np.ndarray:
+    """C with ½ (Cw)ᵀH(Cw) = reach² ‖w‖² where the criterion has curvature."""
+    curvatures, directions = np.linalg.eigh(hessian)
+    # Only for scaling the search, so a flat direction may count as one of little curvature.
+    curvatures = np.maximum(curvatures, 1e-4 * np.max(curvatures, initial=1e-300))
+    return directions * (np.sqrt(2.0) * reach / np.sqrt(curvatures))
+
+
+def extremes(ball: Ball, deviance: Any, function: Any) -> list[Any]:
+    """Smallest and largest value of a function over a region, None where the search fails.
+
+    Args:
+        ball: the region.
+        deviance: d, a function of φ that returns value and gradient.
+        function: likewise.
     """
-    centre = np.append(region.centre, last)
-    C = scipy.linalg.block_diag(region.root, [[unit]])
+    centre, C = ball.centre, ball.root
     _, slope = function(centre)
     slope = C.T @ slope
     size = max(float(np.linalg.norm(slope)), 1e-300)
 
     def inside(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = deviance(centre + C @ w)
-        return (region.limit - value) / region.reach**2, -C.T @ gradient / region.reach**2
+        return (ball.limit - value) / ball.reach**2, -C.T @ gradient / ball.reach**2
 
     ends = []
     for sign in (-1.0, 1.0):
@@ -137,9 +164,27 @@ def _extreme(region: _Region, deviance: Any, function: Any, last: float, unit: f
             },
             options={"maxiter": 200, "ftol": 1e-11},
         )
-        feasible = inside(found.x)[0] > -1e-6
-        ends.append(-sign * found.fun * size if found.success and feasible else None)
+        feasible = inside(found.x)[0] > -_ON_BOUNDARY
+        # A variance of zero lies inside the region.
+        reached = (found.success and feasible) or _is_end(objective(found.x)[1], *inside(found.x))
+        ends.append(-sign * found.fun * size if reached else None)
     return ends
+
+
+def _is_end(slope: np.ndarray, room: float, normal: np.ndarray) -> bool:
+    """Whether a point is on the boundary, and the slope of the objective, about 1, normal to it.
+
+    The search itself may report failure where rounding ends it at the solution. What is left of
+    the slope counts by its square in the end.
+    """
+    if not (
+        np.all(np.isfinite(slope)) and np.all(np.isfinite(normal)) and abs(room) < _ON_BOUNDARY
+    ):
+        return False
+    length = float(np.linalg.norm(normal))
+    along = float(slope @ normal) / max(length, 1e-300)
+    # The constraint is room ≥ 0, so the objective must fall where the room does.
+    return along > 0 and float(np.linalg.norm(slope - along * normal / length)) < _NORMAL * along
 
 
 # Fixed effects
@@ -166,14 +211,14 @@ def _fixed_ends(region: _Region, k: int) -> Ends:
     shift = float(model.coordinates.shift[k])
 
     def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        return _numbers(_fixed_deviance(model.layout, model.arrays, jnp.asarray(phi), contrast))
+        return numbers(_fixed_deviance(model.layout, model.arrays, jnp.asarray(phi), contrast))
 
     def value(phi: np.ndarray) -> tuple[float, np.ndarray]:
         return float(phi[-1]), np.eye(phi.size)[-1]
 
     last, unit = float(fit.beta[k]) - shift, region.reach * float(fit.beta_se[k])
     lower, upper = _extreme(region, deviance, value, last, unit)
-    return _or_nan(lower) + shift, _or_nan(upper) + shift
+    return or_nan(lower) + shift, or_nan(upper) + shift
 
 
 # Variances and correlations
@@ -181,21 +226,28 @@ def _fixed_ends(region: _Region, k: int) -> Ends:
 
 @partial(jax.jit, static_argnames=("layout", "choice", "log"))
 def _function(layout: Layout, arrays: Arrays, phi: Any, *, choice: int, log: bool) -> Any:
-    """A variance (or its logarithm), a correlation or log σ, in the order of `_variance_names`."""
+    """A variance (or its logarithm), a correlation or log σ, in the order of their names."""
 
     def value(phi: jax.Array) -> jax.Array:
-        parts = []
-        for T, inverse in zip(layout.templates(phi[:-1]), arrays.to_internal, strict=True):
-            user = jax.scipy.linalg.solve_triangular(inverse, T, lower=True)
-            covariance = user @ user.T
-            variance = jnp.diagonal(covariance)
-            rows, columns = np.tril_indices(variance.size, -1)
-            parts += list(variance * jnp.exp(2.0 * phi[-1]))
-            parts += list(covariance[rows, columns] / jnp.sqrt(variance[columns] * variance[rows]))
+        scale = jnp.exp(2.0 * phi[-1])
+        parts = covariance_parts(layout.templates(phi[:-1]), arrays.to_internal, scale)
         chosen = [*parts, phi[-1]][choice]
         return jnp.log(chosen) if log else chosen
 
     return jax.value_and_grad(value)(phi)
+
+
+def covariance_parts(templates: Any, inverses: Any, scale: Any) -> list[jax.Array]:
+    """Variances and correlations of the effects in the order of `covariance_names`."""
+    parts = []
+    for T, inverse in zip(templates, inverses, strict=True):
+        user = jax.scipy.linalg.solve_triangular(inverse, T, lower=True)
+        covariance = user @ user.T
+        variance = jnp.diagonal(covariance)
+        rows, columns = np.tril_indices(variance.size, -1)
+        parts += list(variance * scale)
+        parts += list(covariance[rows, columns] / jnp.sqrt(variance[columns] * variance[rows]))
+    return parts
 
 
 @partial(jax.jit, static_argnames=("layout",))
@@ -215,35 +267,45 @@ def _variance_ends(region: _Region, choice: int, name: str) -> Ends:
     is_sd = name.startswith("sd(")
 
     def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        return _numbers(_variance_deviance(model.layout, model.arrays, jnp.asarray(phi)))
+        return numbers(_variance_deviance(model.layout, model.arrays, jnp.asarray(phi)))
 
     def function(phi: np.ndarray, log: bool) -> tuple[float, np.ndarray]:
         program = partial(_function, model.layout, model.arrays, choice=choice, log=log)
-        return _numbers(program(jnp.asarray(phi)))
+        return numbers(program(jnp.asarray(phi)))
 
     last, unit = float(np.log(fit.sigma)), region.reach / np.sqrt(2.0 * fit.design.n)
     centre = np.append(region.centre, last)
     if not np.all(np.isfinite(function(centre, False)[1])):
         return float("nan"), float("nan")  # a correlation with an effect without variance
-    positive = is_sd and function(centre, False)[0] > 1e-8 * fit.sigma**2
-    plain = _extreme(region, deviance, partial(function, log=False), last, unit)
-    if not is_sd:
-        ends = [_or_nan(end) for end in plain]
-        return (ends[0], ends[1]) if name != "sigma" else (np.exp(ends[0]), np.exp(ends[1]))
-    # The variance itself may be zero at the lower end; its logarithm is better scaled above.
-    lower = plain[0]
-    upper = plain[1]
+    extreme = partial(_extreme, region, deviance, last=last, unit=unit)
+    if is_sd:
+        positive = function(centre, False)[0] > 1e-8 * fit.sigma**2
+        return sd_ends(extreme, function, positive)
+    ends = [or_nan(end) for end in extreme(partial(function, log=False))]
+    return (
+        (ends[0], ends[1]) if name != "sigma" else (float(np.exp(ends[0])), float(np.exp(ends[1])))
+    )
+
+
+def sd_ends(extreme: Any, function: Any, positive: bool) -> Ends:
+    """The ends of a standard deviation from those of its square, `function(φ, log)`.
+
+    The variance itself may be zero at the lower end; its logarithm is better scaled above.
+    """
+    lower, upper = extreme(partial(function, log=False))
     if positive:
-        ends = _extreme(region, deviance, partial(function, log=True), last, unit)
+        ends = extreme(partial(function, log=True))
         upper = upper if ends[1] is None else np.exp(ends[1])
         lower = lower if ends[0] is None else np.exp(ends[0])
-    return float(np.sqrt(max(_or_nan(lower), 0.0))), float(np.sqrt(_or_nan(upper)))
+    return float(np.sqrt(max(or_nan(lower), 0.0))), float(np.sqrt(or_nan(upper)))
 
 
-def _numbers(result: Any) -> tuple[float, np.ndarray]:
+def numbers(result: Any) -> tuple[float, np.ndarray]:
+    """Value and gradient for SciPy."""
     value, gradient = result
     return float(value), np.asarray(gradient)
 
 
-def _or_nan(end: float | None) -> float:
+def or_nan(end: float | None) -> float:
+    """NaN where a search failed."""
     return float("nan") if end is None else float(end)

@@ -1,7 +1,7 @@
 """From a formula and a table to the arrays of a mixed model: y, X, and Z by terms."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,10 @@ import numpy as np
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.stats.lmm.formula import GroupTerm, MixedFormula, parse_formula
 from cholax.stats.lmm.grouping import Grouping
-from cholax.stats.lmm.table import INSTALL, Table, read_table
+from cholax.stats.lmm.names import Names
+from cholax.stats.lmm.pieces import Piece, evaluate_piece, ordered_columns
+from cholax.stats.lmm.response import binomial_trials, evaluate_response
+from cholax.stats.lmm.table import INSTALL, Source, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +30,18 @@ class RandomTerm:
         grouping: the factor, its levels and the level of each row.
         columns: names of the effects.
         values: `(n, p)` what multiplies them.
-        spec: evaluates the same columns on new data.
+        piece: evaluates columns on new data, of which `chosen` are these.
     """
 
     grouping: Grouping
     columns: tuple[str, ...]
     values: np.ndarray
-    spec: Any
+    piece: Piece
+    chosen: slice = field(default_factory=lambda: slice(None))
+
+    def evaluate(self, frame: "pd.DataFrame", where: str) -> np.ndarray:
+        """The columns on new data."""
+        return self.piece.evaluate(frame, where)[:, self.chosen]
 
     @property
     def group(self) -> str:
@@ -58,8 +66,12 @@ class Design:
         aliased: names of columns left out, as they are combinations of others.
         terms: the random effects in the order of the formula.
         weights: `(n,)`.
-        offset: `(n,)`.
+        offset: `(n,)` sum of the offsets in the formula and of the one given beside it.
+        outside_offset: `(n,)` the latter alone.
         kept: `(rows,)` which rows of the data these are.
+        extra: further vectors of the model (numbers of trials, exposures).
+        given: what weights, offset and the further vectors were given as.
+        response_levels: of a factor as response; the first is a failure.
     """
 
     formula: MixedFormula
@@ -70,9 +82,13 @@ class Design:
     terms: tuple[RandomTerm, ...]
     weights: np.ndarray
     offset: np.ndarray
+    outside_offset: np.ndarray
     kept: np.ndarray
     extra: dict[str, np.ndarray]
-    _spec: Any
+    given: dict[str, Any]
+    response_levels: tuple[Any, ...]
+    _fixed: Piece
+    _offsets: tuple[Piece, ...]
     _columns: np.ndarray
 
     @property
@@ -85,26 +101,61 @@ class Design:
         """Rows left out because a value was missing."""
         return int(self.kept.size - self.kept.sum())
 
-    def evaluate(self, data: Any, where: str, *, random: bool) -> "NewRows":
-        """The same columns on new data."""
-        named = list(self._spec.required_variables)
+    def evaluate(
+        self, data: Any, where: str, *, random: bool, offset: Any = None, also: tuple[str, ...] = ()
+    ) -> "NewRows":
+        """The same columns on new data.
+
+        Args:
+            data: a table.
+            where: the caller, for messages.
+            random: whether to evaluate the random effects too.
+            offset: column name, vector or number in the place of the one of the fit.
+            also: further columns to read.
+
+        Raises:
+            ArgumentError: a column that lacks, or cannot be evaluated as it was.
+        """
+        offset = self._new_offset(offset, where)
+        pieces = [self._fixed, *self._offsets]
+        named = [*also, *([offset] if isinstance(offset, str) else [])]
         if random:
-            for term in self.terms:
-                named += [*term.spec.required_variables, *term.grouping.factors]
-        table = read_table(data, dict.fromkeys(map(str, named)), where)
-        X = _matrix(self._spec, table.frame, where)[0][:, self._columns]
+            pieces += [term.piece for term in self.terms]
+            named += [name for term in self.terms for name in term.grouping.factors]
+        named += [name for piece in pieces for name in piece.needs]
+        table = Source(data, where).read(dict.fromkeys(named))
+        frame = table.frame
+        X = self._fixed.evaluate(frame, where)[:, self._columns]
+        shift = sum((p.evaluate(frame, where)[:, 0] for p in self._offsets), np.zeros(len(frame)))
+        if np.ndim(offset) == 0 and not isinstance(offset, str):
+            offset = np.broadcast_to(offset, table.kept.shape)
+        given: Any = _vector(offset, table, "offset", where, finite=False)
+        shift = shift + given
         if not random:
-            return NewRows(table, X, [], [])
-        codes = [term.grouping.find(table.frame) for term in self.terms]
-        values = [_matrix(term.spec, table.frame, where)[0] for term in self.terms]
-        return NewRows(table, X, codes, values)
+            return NewRows(table, X, shift, [], [])
+        codes = [term.grouping.find(frame) for term in self.terms]
+        values = [term.evaluate(frame, where) for term in self.terms]
+        return NewRows(table, X, shift, codes, values)
+
+    def _new_offset(self, offset: Any, where: str) -> Any:
+        if offset is not None:
+            return offset
+        fitted = self.given.get("offset")
+        if fitted is None or isinstance(fitted, str):
+            return 0.0 if fitted is None else fitted
+        raise ArgumentError(
+            f"{where}: the model was fitted with a vector as offset, whose values for new rows are "
+            "not known. Give offset=, a column name, a vector or a number; an offset(…) in the "
+            "formula or a column name in the fit is found in new data by itself."
+        )
 
 
 class NewRows(NamedTuple):
-    """Fixed and random columns of new data; codes are -1 for levels that were not observed."""
+    """Columns of new data; codes are -1 for levels that were not observed."""
 
     table: Table
     X: np.ndarray
+    offset: np.ndarray
     codes: list[np.ndarray]
     values: list[np.ndarray]
 
@@ -116,6 +167,7 @@ def build_design(
     weights: Any = None,
     offset: Any = None,
     extra: dict[str, Any] | None = None,
+    family: str | None = None,
     where: str = "lmm",
 ) -> Design:
     """Evaluate a mixed-model formula on a table.
@@ -124,145 +176,135 @@ def build_design(
         formula: in lme4's notation.
         data: pandas, polars or pyarrow table, or mapping of columns.
         weights: column name or `(rows,)`.
-        offset: likewise.
+        offset: likewise; added to those in the formula.
         extra: further named columns or vectors that a model needs (numbers of trials).
+        family: name of the family, None for a linear model.
         where: the caller, for messages.
 
     Raises:
         ArgumentError: names, values or groups that make no model.
     """
     parsed = parse_formula(formula)
-    formulas = _Formulas(parsed, where)
     given = {"weights": weights, "offset": offset, **(extra or {})}
-    columns = [value for value in given.values() if isinstance(value, str)]
-    table = read_table(data, dict.fromkeys([*formulas.variables, *columns]), where)
-    n = len(table.frame)
+    table, names = _read(parsed, data, given, where)
+    frame = table.frame
     aside = {name: _vector(value, table, name, where) for name, value in given.items()}
-    y = _response(formulas.response, table.frame, parsed.response, where)
-    X, spec = _matrix(formulas.fixed, table.frame, where)
-    names = tuple(spec.column_names)
-    kept = independent_columns(X)
-    aliased = tuple(names[k] for k in range(len(names)) if k not in set(kept.tolist()))
-    if aliased:
-        warnings.warn(
-            f"{where}: dropped the fixed effects {', '.join(aliased)}: combinations of the "
-            "columns before them.",
-            stacklevel=4,
+    response = evaluate_response(parsed.response, frame, names, where, family)
+    y, weights = response.y, aside["weights"]
+    if family == "binomial":
+        y, aside["trials"], weights = binomial_trials(
+            response, weights, aside.get("trials"), repr(parsed.response), where
         )
-    terms = tuple(
-        _random_term(group, inner, table.frame, where) for group, inner in formulas.groups
-    )
-    weights = np.ones(n) if aside["weights"] is None else aside["weights"]
-    offset = np.zeros(n) if aside["offset"] is None else aside["offset"]
+    X, fixed = evaluate_piece(parsed.fixed, frame, names, where)
+    kept, aliased = _independent(X, fixed.columns, where)
+    terms = [t for group in parsed.groups for t in _random_terms(group, frame, names, where)]
+    offsets = [_offset(text, frame, names, where) for text in parsed.offsets]
+    outside = np.zeros(len(frame)) if aside["offset"] is None else aside["offset"]
+    weights = np.ones(len(frame)) if weights is None else weights
     if not np.all(weights > 0):
         raise ArgumentError(
             f"{where}: weights must be positive, got {weights.min():g}. Leave such rows out."
         )
     rest = {name: x for name, x in aside.items() if x is not None and name in (extra or {})}
-    fixed_names = tuple(names[k] for k in kept)
     return Design(
-        parsed, y, X[:, kept], fixed_names, aliased, terms, weights, offset, table.kept, rest,
-        spec, kept,
-    )  # fmt: skip
+        formula=parsed,
+        y=y,
+        X=X[:, kept],
+        names=tuple(fixed.columns[k] for k in kept),
+        aliased=aliased,
+        terms=tuple(terms),
+        weights=weights,
+        offset=sum((values for values, _ in offsets), outside),
+        outside_offset=outside,
+        kept=table.kept,
+        extra=rest,
+        given=given,
+        response_levels=response.levels,
+        _fixed=fixed,
+        _offsets=tuple(piece for _, piece in offsets),
+        _columns=kept,
+    )
 
 
-class _Formulas:
-    """The formulaic formulas of all parts, and the columns they need."""
-
-    def __init__(self, parsed: MixedFormula, where: str) -> None:
-        try:
-            from formulaic.errors import FormulaSyntaxError
-        except ImportError as error:
-            raise ImportError(f"{where}: needs formulaic. {INSTALL}") from error
-        try:
-            self.response = _formula(f"{parsed.response} ~ 1")
-            self.fixed = _formula(parsed.fixed)
-            self.groups = [
-                (group, inner)
-                for group in parsed.groups
-                for inner in ([_formula(group.inner)] if group.correlated else _split(group.inner))
-            ]
-        except FormulaSyntaxError as error:
-            raise ArgumentError(f"{where}: cannot read {parsed.text!r}: {error}") from error
-        # Only what the table can have: functions and constants of the formula are no columns.
-        self.variables = [str(name) for name in self.response.lhs.required_variables]
-        self.variables += [str(name) for name in self.fixed.required_variables]
-        for group, inner in self.groups:
-            self.variables += [*map(str, inner.required_variables), *group.factors]
+def _read(
+    parsed: MixedFormula, data: Any, given: dict[str, Any], where: str
+) -> tuple[Table, Names]:
+    """Complete rows of all columns of a formula and of those named beside it."""
+    try:
+        import formulaic  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"{where}: needs formulaic. {INSTALL}") from error
+    source = Source(data, where)
+    names = Names(source.columns, parsed.text, where)
+    for text in (parsed.response, *parsed.offsets):
+        names.read(text, expression=True)
+    for text in (parsed.fixed, *(group.inner for group in parsed.groups)):
+        names.read(text)
+    for group in parsed.groups:
+        for factor in group.factors:
+            names.column(factor)
+    beside = [value for value in given.values() if isinstance(value, str)]
+    table = source.read(dict.fromkeys([*names.used, *beside]))
+    names.ordered = ordered_columns(table.frame, names.used)
+    return table, names
 
 
-def _formula(text: str) -> Any:
-    from formulaic import Formula
-
-    make: Any = Formula  # its metaclass makes one of several classes
-    return make(text)
-
-
-def _split(inner: str) -> list[Any]:
-    """`1 + x` as the uncorrelated terms `1` and `0 + x`."""
-    return [
-        _formula("1") if str(term) == "1" else _formula(f"0 + {term}") for term in _formula(inner)
-    ]
-
-
-def _matrix(source: Any, frame: "pd.DataFrame", where: str) -> tuple[np.ndarray, Any]:
-    """Columns of a formula or of a fitted specification, finite, and the specification."""
-    from formulaic.errors import DataMismatchWarning, FormulaicError
-
-    with warnings.catch_warnings():
-        # formulaic gives an unknown level the values of the reference level.
-        warnings.simplefilter("error", DataMismatchWarning)
-        try:
-            matrix = source.get_model_matrix(frame, output="numpy", na_action="ignore")
-        except (FormulaicError, DataMismatchWarning) as error:
-            raise ArgumentError(f"{where}: {error}") from error
-    values = np.asarray(matrix, np.float64).reshape(len(frame), -1)
-    spec = matrix.model_spec
-    bad = np.argwhere(~np.isfinite(values))
-    if bad.size:
-        row, column = bad[0]
-        raise ArgumentError(
-            f"{where}: column {spec.column_names[column]!r} is {values[row, column]} in complete "
-            f"row {row}. Check what the formula computes."
+def _independent(
+    X: np.ndarray, columns: tuple[str, ...], where: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The columns to keep, and names of those that are left out with a warning."""
+    kept = independent_columns(X)
+    aliased = tuple(columns[k] for k in range(len(columns)) if k not in set(kept.tolist()))
+    if aliased:
+        warnings.warn(
+            f"{where}: dropped the fixed effects {', '.join(aliased)}: combinations of the "
+            "columns before them.",
+            stacklevel=5,
         )
-    return values, spec
+    return kept, aliased
 
 
-def _response(formula: Any, frame: "pd.DataFrame", name: str, where: str) -> np.ndarray:
-    values = formula.get_model_matrix(frame, output="numpy", na_action="ignore").lhs
-    y = np.asarray(values, np.float64)
-    if y.ndim == 2 and y.shape[1] != 1:
+def _offset(text: str, frame: "pd.DataFrame", names: Names, where: str) -> tuple[np.ndarray, Piece]:
+    values, piece = evaluate_piece(text, frame, names, where, expression=True)
+    if values.shape[1] != 1 or any("[" in column for column in piece.columns):
         raise ArgumentError(
-            f"{where}: the response {name!r} must be one column of numbers, got {y.shape[1]} "
-            "columns. Code a factor as numbers first."
+            f"{where}: offset({text}) must be one column of numbers, got "
+            f"{', '.join(piece.columns)}."
         )
-    y = y.reshape(-1)
-    if not np.all(np.isfinite(y)):
-        row = int(np.flatnonzero(~np.isfinite(y))[0])
-        raise ArgumentError(f"{where}: the response {name!r} is {y[row]} in complete row {row}.")
-    return y
+    return values[:, 0], piece
 
 
-def _vector(value: Any, table: Table, name: str, where: str) -> np.ndarray | None:
+def _vector(
+    value: Any, table: Table, name: str, where: str, *, finite: bool = True
+) -> np.ndarray | None:
+    """A column or a vector given beside the formula, for the complete rows."""
     if value is None:
         return None
-    if isinstance(value, str):
-        return table.frame[value].to_numpy(np.float64)
-    array = np.asarray(value, np.float64)
-    if array.shape != table.kept.shape:
-        raise ShapeError(
-            f"{where}: {name} must be a column name or of shape {table.kept.shape}, got "
-            f"{array.shape}."
-        )
-    array = array[table.kept]
-    if not np.all(np.isfinite(array)):
+    try:
+        if isinstance(value, str):
+            array = table.frame[value].to_numpy(np.float64)
+        else:
+            array = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{where}: {name} must be numbers: {error}.") from error
+    if not isinstance(value, str):
+        if array.shape != table.kept.shape:
+            raise ShapeError(
+                f"{where}: {name} must be a column name or of shape {table.kept.shape}, got "
+                f"{array.shape}."
+            )
+        array = array[table.kept]
+    if finite and not np.all(np.isfinite(array)):
         raise ArgumentError(f"{where}: {name} must be finite.")
     return array
 
 
-def _random_term(group: GroupTerm, inner: Any, frame: "pd.DataFrame", where: str) -> RandomTerm:
+def _random_terms(
+    group: GroupTerm, frame: "pd.DataFrame", names: Names, where: str
+) -> list[RandomTerm]:
+    """One term, or with || one for each column: effects that are independent of each other."""
     grouping = Grouping.observed(frame, group.factors)
-    values, spec = _matrix(inner, frame, where)
+    values, piece = evaluate_piece(group.inner, frame, names, where)
     if values.shape[1] == 0:
         raise ArgumentError(f"{where}: the group term {group} has no columns.")
     if len(grouping.levels) < 2:
@@ -270,7 +312,12 @@ def _random_term(group: GroupTerm, inner: Any, frame: "pd.DataFrame", where: str
             f"{where}: the grouping factor {group.group!r} must have at least two levels, got "
             f"{len(grouping.levels)}. One level has no variance: make it a fixed effect."
         )
-    return RandomTerm(grouping, tuple(spec.column_names), values, spec)
+    if group.correlated:
+        return [RandomTerm(grouping, piece.columns, values, piece)]
+    return [
+        RandomTerm(grouping, (column,), values[:, k : k + 1], piece, slice(k, k + 1))
+        for k, column in enumerate(piece.columns)
+    ]
 
 
 def independent_columns(X: np.ndarray) -> np.ndarray:

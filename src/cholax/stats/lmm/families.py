@@ -1,4 +1,4 @@
-"""Means and variances of the families of generalised linear mixed models, and separation."""
+"""Means and variances of the families of generalised linear mixed models, draws, separation."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,9 +15,10 @@ Array = np.ndarray
 
 
 class Moments(NamedTuple):
-    """E y as a function of η, and Var y as a function of the mean; parameters by name."""
+    """E y and dE y/dη as functions of η, Var y as a function of the mean; parameters by name."""
 
     mean: Callable[..., Array]
+    slope: Callable[..., Array]
     variance: Callable[..., Array]
 
 
@@ -29,14 +30,51 @@ def _probability(eta: Array, trials: Any = 1.0, **_: Any) -> Array:
     return scipy.special.expit(eta) * trials
 
 
+def _probability_slope(eta: Array, trials: Any = 1.0, **_: Any) -> Array:
+    return scipy.special.expit(eta) * scipy.special.expit(-eta) * trials
+
+
+def _inflated(eta: Array, zero_probability: Any, exposure: Any = 1.0, **_: Any) -> Array:
+    return (1.0 - zero_probability) * np.exp(eta) * exposure
+
+
+def _inflated_variance(mu: Array, zero_probability: Any, **_: Any) -> Array:
+    # Var y = (1 − π) λ (1 + π λ), λ = μ/(1 − π).
+    return mu * (1.0 + zero_probability / (1.0 - zero_probability) * mu)
+
+
+def _student_mean(eta: Array, df: Any, **_: Any) -> Array:
+    return eta + (0.0 if df > 1 else np.nan)
+
+
+def _student_variance(mu: Array, df: Any, scale: Any, **_: Any) -> Array:
+    return 0.0 * mu + (scale**2 * df / (df - 2.0) if df > 2 else np.inf)
+
+
+def _identity(eta: Array, **_: Any) -> Array:
+    return eta
+
+
+def _one(eta: Array, **_: Any) -> Array:
+    return np.ones_like(eta)
+
+
+def _exponential(eta: Array, **_: Any) -> Array:
+    return np.exp(eta)
+
+
 MOMENTS = {
-    "poisson": Moments(_rate, lambda mu, **_: mu),
-    "negative_binomial": Moments(_rate, lambda mu, size, **_: mu + mu**2 / size),
-    "negative_binomial1": Moments(_rate, lambda mu, dispersion, **_: mu * (1 + dispersion)),
-    "bernoulli": Moments(_probability, lambda mu, **_: mu * (1 - mu)),
-    "binomial": Moments(_probability, lambda mu, trials, **_: mu * (1 - mu / trials)),
-    "gaussian": Moments(lambda eta, **_: eta, lambda mu, sd, **_: sd**2 + 0 * mu),
-    "gamma": Moments(lambda eta, **_: np.exp(eta), lambda mu, shape, **_: mu**2 / shape),
+    "poisson": Moments(_rate, _rate, lambda mu, **_: mu),
+    "negative_binomial": Moments(_rate, _rate, lambda mu, size, **_: mu + mu**2 / size),
+    "negative_binomial1": Moments(_rate, _rate, lambda mu, dispersion, **_: mu * (1 + dispersion)),
+    "zero_inflated_poisson": Moments(_inflated, _inflated, _inflated_variance),
+    "bernoulli": Moments(_probability, _probability_slope, lambda mu, **_: mu * (1 - mu)),
+    "binomial": Moments(
+        _probability, _probability_slope, lambda mu, trials, **_: mu * (1 - mu / trials)
+    ),
+    "gaussian": Moments(_identity, _one, lambda mu, sd, **_: sd**2 + 0 * mu),
+    "student_t": Moments(_student_mean, _one, _student_variance),
+    "gamma": Moments(_exponential, _exponential, lambda mu, shape, **_: mu**2 / shape),
 }
 
 
@@ -75,6 +113,14 @@ def draw(family: str, key: jax.Array, eta: Any, parameters: dict[str, Any]) -> j
             size = parameters["size"] if one else mean / parameters["dispersion"]
             rate = jax.random.gamma(first, size, eta.shape, eta.dtype) * mean / size
             return jax.random.poisson(second, rate).astype(eta.dtype)
+        case "zero_inflated_poisson":
+            first, second = jax.random.split(key)
+            counted = jax.random.bernoulli(first, 1.0 - parameters["zero_probability"], eta.shape)
+            drawn = jax.random.poisson(second, jnp.exp(eta) * exposure)
+            return jnp.where(counted, drawn, 0).astype(eta.dtype)
+        case "student_t":
+            noise = jax.random.t(key, parameters["df"], eta.shape, eta.dtype)
+            return eta + parameters["scale"] * noise
         case _:
             raise UnsupportedError(f"simulate: no sampler for the family {family}.")
 
@@ -104,7 +150,7 @@ def separating_direction(family: str, y: Array, X: Array, trials: Any) -> Array 
     Reference:
         Konis (2007), *Linear programming algorithms for detecting separated data*.
     """
-    counts = ("poisson", "negative_binomial", "negative_binomial1")
+    counts = ("poisson", "negative_binomial", "negative_binomial1", "zero_inflated_poisson")
     if X.shape[1] == 0 or family not in ("bernoulli", "binomial", *counts):
         return None
     low = y == 0

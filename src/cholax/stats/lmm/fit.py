@@ -15,9 +15,11 @@ from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import Profile
 from cholax.stats.lmm.effects import random_effects, variance_components
+from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.layout import Layout
 from cholax.stats.lmm.model import LinearMixedModel
 from cholax.stats.lmm.optimise import Optimum, minimise
+from cholax.stats.lmm.prediction import Uncertainty
 from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
 
 
@@ -160,6 +162,20 @@ class LMMFit(MixedFit):
         """`(n,)` Xβ + Zb + offset for the rows used."""
         return self.linear_predictor
 
+    def uncertainty(self) -> Uncertainty:
+        """Cov(β, b) from the mixed-model equations at the estimates of θ and σ."""
+        layout = self.model.layout
+        found, _ = self.model.evaluate(self.internal, reml=self.reml)
+        sensitivity = np.asarray(found.solution)[:, : layout.fixed] @ self.model.coordinates.R
+        return Uncertainty(found.factor, self.sigma**2, sensitivity, layout.templates(self.theta))
+
+    def mean_and_slope(
+        self, eta: np.ndarray, known: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E y = η."""
+        del known
+        return eta, np.ones_like(eta)
+
     @property
     def residuals(self) -> np.ndarray:
         """`(n,)` y − fitted."""
@@ -170,6 +186,20 @@ class LMMFit(MixedFit):
         """`(n,)` √w (y − fitted)/σ."""
         return np.sqrt(self.design.weights) * self.residuals / self.sigma
 
+    @property
+    def kind(self) -> str:
+        """A linear model."""
+        return "a linear model"
+
+    def by_likelihood(self) -> "LMMFit":
+        """This fit, or after REML the same model fitted by maximum likelihood."""
+        if not self.reml:
+            return self
+        return assemble(self.model, search(self.model, self.theta, False, 500, None), False)
+
+    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "LMMFit":
+        return lmm(formula, data, **{"reml": self.reml, **options})
+
     def summary(self) -> str:
         """The fit as a text table."""
         from cholax.stats.lmm.summary import lmm_summary
@@ -179,35 +209,9 @@ class LMMFit(MixedFit):
     def __str__(self) -> str:
         return self.summary()
 
-    def confint(
-        self, level: float = 0.95, *, method: str = "wald", parameters: Sequence[str] | None = None
+    def _profile_confint(
+        self, level: float, parameters: Sequence[str] | None
     ) -> dict[str, tuple[float, float]]:
-        """Confidence intervals.
-
-        Args:
-            level: coverage.
-            method: `"wald"`, β ± z se for the fixed effects; or `"profile"`, the parameters at
-                which the profiled deviance is χ²₁-far from its minimum, for fixed effects,
-                standard deviations, correlations and sigma. Profiles are those of maximum
-                likelihood, also after REML.
-            parameters: names to report, by default all.
-
-        Raises:
-            ArgumentError: an unknown method or name.
-        """
-        if method == "wald":
-            found = self.wald_confint(level)
-            if parameters is None:
-                return found
-            unknown = [name for name in parameters if name not in found]
-            if unknown:
-                raise ArgumentError(
-                    f"confint: no Wald interval for {unknown}; there are {list(found)}. "
-                    'Use method="profile" for variances.'
-                )
-            return {name: found[name] for name in parameters}
-        if method != "profile":
-            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
         from cholax.stats.lmm.confint import profile_confint
 
         return profile_confint(self, level, parameters)
@@ -252,7 +256,7 @@ def assemble(model: LinearMixedModel, optimum: Optimum, reml: bool) -> LMMFit:
         varcorr=variance_components(design.terms, [scale * t @ t.T for t in user]),
         ranef=random_effects(design.terms, layout, user, u, _inverse(layout, found), scale),
         loglik=-0.5 * criterion,
-        status=make_status(optimum, T),
+        status=make_status(optimum, T, _undetermined(model, optimum)),
         model=model,
         reml=reml,
         criterion=criterion,
@@ -262,18 +266,44 @@ def assemble(model: LinearMixedModel, optimum: Optimum, reml: bool) -> LMMFit:
     )
 
 
-def make_status(optimum: Optimum, templates: Sequence[np.ndarray]) -> FitStatus:
-    """The status of a fit from its search and its factors in internal coordinates."""
+def make_status(
+    optimum: Optimum, templates: Sequence[np.ndarray], undetermined: Sequence[str] = ()
+) -> FitStatus:
+    """The status of a fit from its search and its factors in internal coordinates.
+
+    Args:
+        optimum: the end of the search.
+        templates: T̃ of each term there.
+        undetermined: names of covariances that the data do not determine.
+    """
     singular = any(bool(np.min(np.diag(T)) < SINGULAR) for T in templates)
+    converged, message = optimum.converged, optimum.message
+    if undetermined:
+        converged = False
+        message = (
+            f"the covariances of {', '.join(dict.fromkeys(undetermined))} are not determined by "
+            "the data: other values fit as well. Leave out one of the terms that overlap"
+        )
     return FitStatus(
-        optimum.converged,
+        converged,
         singular,
         optimum.evaluations,
         optimum.hessians,
         optimum.gradient_norm,
         optimum.decrease,
-        optimum.message,
+        message,
     )
+
+
+def _undetermined(model: LinearMixedModel, optimum: Optimum) -> list[str]:
+    """Covariances that the data, or the criterion at its minimum, do not determine."""
+    layout, names = model.layout, model.theta_names
+    found = dependent_covariances(layout, model.arrays.blocks, names, residual=True)
+    factors = layout.templates(canonical(layout, optimum.x))
+    if found or any(np.min(np.diag(T)) < SINGULAR for T in factors):
+        return found  # where a variance is zero some entries of T do not matter
+    _, scale = layout.search_scale()
+    return flat_parameters(optimum.hessian, layout.units(optimum.x), scale, names)
 
 
 def canonical(layout: Layout, internal: np.ndarray) -> np.ndarray:

@@ -139,6 +139,7 @@ class GeneralizedLinearMixedModel(Portable):
     Attributes:
         design: y, X and the terms, rows with missing values left out.
         family: the likelihood.
+        call: the data and options that were given.
         program: the compiled likelihood; `program.free` names the family's parameters that are
             estimated.
 
@@ -170,15 +171,20 @@ class GeneralizedLinearMixedModel(Portable):
         exposure: Any = None,
     ) -> None:
         self.family = _family(family)
+        self.call = {
+            "data": data, "family": family, "weights": weights, "offset": offset,
+            "trials": trials, "exposure": exposure,
+        }  # fmt: skip
         given = {"trials": trials, "exposure": exposure}
         _check_parameters(self.family, given)
         self.design: Design = build_design(
-            formula, data, weights=weights, offset=offset, extra=given, where="glmm"
-        )
+            formula, data, weights=weights, offset=offset, extra=given,
+            family=self.family.name, where="glmm",
+        )  # fmt: skip
         check_values(self.design.y, "glmm")
         design = self.design
         self.layout: Layout
-        self.layout, _, Z, inverses = lay_out_terms(design, np.ones(design.n))
+        self.layout, self.blocks, Z, inverses = lay_out_terms(design, np.ones(design.n))
         self.to_internal_factors = tuple(jnp.asarray(m) for m in inverses)
         # Columns of unit mean square, as those of Z.
         Q, R = np.linalg.qr(design.X)
@@ -251,7 +257,8 @@ def _check_parameters(family: Likelihood, given: dict[str, Any]) -> None:
     for name, value in given.items():
         if value is not None and name not in names:
             raise ArgumentError(f"glmm: the family {family.name} has no {name}.")
-        if value is None and name in names and names[name] is None:
+        # The response of a binomial family may bring its own numbers of trials.
+        if value is None and names.get(name, 1.0) is None and name != "trials":
             raise ArgumentError(
                 f"glmm: the family {family.name} needs {name}=, a column name or a vector."
             )

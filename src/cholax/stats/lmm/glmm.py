@@ -1,6 +1,6 @@
 """`glmm`: fit a generalised linear mixed model by maximum likelihood with Laplace's method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from cholax._core.compilation import compile_ahead
-from cholax._core.errors import UnsupportedError
+from cholax._core.errors import ArgumentError, UnsupportedError
 from cholax._core.failures import tolerant
 from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
@@ -19,12 +19,17 @@ from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
 from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
+from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.model import theta_names
 from cholax.stats.lmm.optimise import Optimum, minimise
-from cholax.stats.lmm.result import FitStatus, MixedFit
+from cholax.stats.lmm.prediction import Uncertainty
+from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
 
 if TYPE_CHECKING:
     from cholax.stats.lmm.layout import Layout
+
+# Curvature below this part of the largest counts as none, and what a parameter has of it.
+_FLAT, _TOUCHED = 1e-9, 1e-3
 
 
 @tolerant
@@ -123,7 +128,7 @@ class _Objective:
             program.hessian_column(point, jnp.asarray(e), self.mode, self.rows)
             for e in np.eye(x.size)
         ]
-        return np.stack(columns)
+        return np.stack(columns) if columns else np.zeros((0, 0))
 
 
 def _search_scale(model: GeneralizedLinearMixedModel) -> tuple[np.ndarray, np.ndarray]:
@@ -165,13 +170,27 @@ class GLMMFit(MixedFit):
         family_parameters: estimates on their natural scale.
         theta_se: `(k,)` standard errors of θ; NaN in singular fits. Those of log θ are
             `theta_se / theta`.
+        family_internal: the same estimates without constraints, in which they were searched: log
+            of positive parameters, logit of probabilities.
+        family_internal_se: their standard errors; NaN where the likelihood does not change.
+        optimum: the end of the search, β̃, θ̃ and the family's parameters in internal coordinates.
         approximation: the Laplace approximation at the estimates.
     """
 
     model: GeneralizedLinearMixedModel
     family_parameters: dict[str, float]
     theta_se: np.ndarray
+    family_internal: dict[str, float]
+    family_internal_se: dict[str, float]
     approximation: LaplaceResult
+    optimum: Optimum
+
+    @property
+    def family_se(self) -> dict[str, float]:
+        """Standard errors of the family's parameters as they are, by the delta method."""
+        supports = {p.name: p.support for p in self.model.family.parameters}
+        slopes = {n: jax.grad(supports[n].forward)(z) for n, z in self.family_internal.items()}
+        return {n: abs(float(slopes[n])) * se for n, se in self.family_internal_se.items()}
 
     @property
     def parameters(self) -> int:
@@ -192,6 +211,35 @@ class GLMMFit(MixedFit):
             )
         return MOMENTS[name], {**self.family_parameters, **self.design.extra}
 
+    def uncertainty(self) -> Uncertainty:
+        """Cov(β, b) from the Hessian of the joint log-density at its mode."""
+        model, layout = self.model, self.model.layout
+        rows, templates = model.rows, layout.templates(self.theta)
+        eta = jnp.asarray(self.linear_predictor)
+
+        def slope(eta: jax.Array) -> jax.Array:
+            density = lambda x: jnp.sum(  # noqa: E731
+                model.family.log_prob(rows.y, x, **self.family_parameters, **rows.known)
+            )
+            return jax.grad(density)(eta)
+
+        # The density is elementwise in η, so one direction gives the whole diagonal.
+        curvature = -rows.weights * jax.jvp(slope, (eta,), (jnp.ones_like(eta),))[1]
+        pairs = zip(model.to_internal_factors, templates, strict=True)
+        internal = [jnp.asarray(np.asarray(m) @ T) for m, T in pairs]
+        cross = rows.Z.T @ (curvature[:, None] * self.design.X)
+        scaled = layout.scale(internal, cross, transpose=True)
+        factor = self.approximation.factor
+        return Uncertainty(factor, 1.0, np.asarray(factor.solve(scaled)), templates)
+
+    def mean_and_slope(
+        self, eta: np.ndarray, known: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of the family per trial, and its slope in η."""
+        moments, _ = self._moments()
+        parameters = {**self.family_parameters, **known}
+        return moments.mean(eta, **parameters), moments.slope(eta, **parameters)
+
     @property
     def fitted(self) -> np.ndarray:
         """`(n,)` E(y | b) at the conditional modes, for the rows used."""
@@ -211,9 +259,26 @@ class GLMMFit(MixedFit):
         spread = np.sqrt(moments.variance(mean, **parameters))
         return np.sqrt(self.design.weights) * (self.design.y - mean) / spread
 
-    def confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Wald intervals of the fixed effects."""
-        return self.wald_confint(level)
+    def _profile_confint(
+        self, level: float, parameters: Sequence[str] | None
+    ) -> dict[str, tuple[float, float]]:
+        from cholax.stats.lmm.glmm_confint import profile_confint
+
+        return profile_confint(self, level, parameters)
+
+    @property
+    def kind(self) -> str:
+        """The family."""
+        return f"the family {self.model.family.name}"
+
+    def by_likelihood(self) -> "GLMMFit":
+        """This fit."""
+        return self
+
+    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "GLMMFit":
+        if "reml" in options:
+            raise ArgumentError("update: a generalised model has no reml=.")
+        return glmm(formula, data, **options)
 
     def summary(self) -> str:
         """The fit as a text table."""
@@ -248,8 +313,8 @@ def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
     user = [np.linalg.solve(m, T) for m, T in zip(inverses, factors, strict=True)]
     theta = layout.theta(user)
     approximation = model.approximate(beta, theta, **natural)
-    status = _status(model, make_status(found, factors))
-    vcov, theta_se = _covariances(model, found, internal, status.singular)
+    status = _status(model, make_status(found, factors, _undetermined(model, found, factors)))
+    vcov, theta_se, internal_se = _covariances(model, found, internal, status.singular)
     inverse = approximation.factor.selected_inverse(layout.pattern)
     u = np.asarray(approximation.flat_mode)
     return GLMMFit(
@@ -265,7 +330,10 @@ def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
         model=model,
         family_parameters={name: float(x) for name, x in natural.items()},
         theta_se=theta_se,
+        family_internal=dict(zip(natural, internal[p + k :].tolist(), strict=True)),
+        family_internal_se=dict(zip(natural, internal_se.tolist(), strict=True)),
         approximation=approximation,
+        optimum=found,
     )
 
 
@@ -284,23 +352,48 @@ def _status(model: GeneralizedLinearMixedModel, status: FitStatus) -> FitStatus:
     return replace(status, converged=False, message=message)
 
 
+def _undetermined(
+    model: GeneralizedLinearMixedModel, found: Optimum, factors: Sequence[np.ndarray]
+) -> list[str]:
+    """Covariances that the data, or the likelihood at its maximum, do not determine."""
+    names = theta_names(model.design)
+    gaussian = model.family.name == "gaussian"
+    dependent = dependent_covariances(model.layout, model.blocks, names, residual=gaussian)
+    if dependent or any(np.min(np.diag(T)) < SINGULAR for T in factors):
+        return dependent
+    p, _, _ = model.program.sizes
+    _, scale = _search_scale(model)
+    everything = ["" for _ in range(p)] + list(names)
+    flat = flat_parameters(found.hessian, _units(model, found.x), scale, everything)
+    return [name for name in flat if name]
+
+
 def _covariances(
     model: GeneralizedLinearMixedModel, found: Optimum, internal: np.ndarray, singular: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cov(β) and standard errors of θ from the Hessian of −log L, by the delta method."""
-    p, k, _ = model.program.sizes
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cov(β), standard errors of θ and of the family's parameters from the Hessian of −log L."""
+    p, k, extra = model.program.sizes
     if not np.all(np.isfinite(found.hessian)):
-        return np.full((p, p), np.nan), np.full(k, np.nan)
+        return np.full((p, p), np.nan), np.full(k, np.nan), np.full(extra, np.nan)
     # Directions in which the likelihood does not change carry no information on β either.
-    covariance = np.asarray(scipy.linalg.pinvh(0.5 * found.hessian, rtol=1e-9))
+    covariance = np.asarray(scipy.linalg.pinvh(0.5 * found.hessian, rtol=_FLAT))
     inverse_R = scipy.linalg.solve_triangular(model.R, np.eye(p))
     vcov = inverse_R @ covariance[:p, :p] @ inverse_R.T
-    if singular:
-        return vcov, np.full(k, np.nan)
+    error = np.where(_flat(found.hessian), np.nan, np.sqrt(np.diag(covariance)))
+    if singular or not k:
+        return vcov, np.full(k, np.nan), error[p + k :]
     # Without zeros on diagonals the canonical factor differs in signs alone; θ is linear in θ̃.
     signs = np.where(found.x[p : p + k] * internal[p : p + k] < 0, -1.0, 1.0)
     J = _to_user_jacobian(model.layout, [np.asarray(m) for m in model.to_internal_factors]) * signs
-    return vcov, np.sqrt(np.diag(J @ covariance[p : p + k, p : p + k] @ J.T))
+    theta = np.sqrt(np.diag(J @ covariance[p : p + k, p : p + k] @ J.T))
+    return vcov, np.where(np.isnan(error[p : p + k]), np.nan, theta), error[p + k :]
+
+
+def _flat(hessian: np.ndarray) -> np.ndarray:
+    """Which parameters take part in directions without curvature."""
+    values, directions = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    flat = directions[:, np.abs(values) <= _FLAT * np.max(np.abs(values), initial=0.0)]
+    return np.max(np.abs(flat), axis=1, initial=0.0) > _TOUCHED
 
 
 def _to_user_jacobian(layout: "Layout", inverses: list[np.ndarray]) -> np.ndarray:

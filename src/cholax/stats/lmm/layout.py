@@ -80,7 +80,11 @@ class Layout:
         parts = [
             T[np.triu_indices(p)[::-1]] for T, (_, p) in zip(templates, self.sizes, strict=True)
         ]
-        return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else jnp.concatenate(parts)
+        return (
+            _join(parts)
+            if all(isinstance(x, np.ndarray) for x in parts)
+            else jnp.concatenate(parts)
+        )
 
     def search_scale(self) -> tuple[np.ndarray, np.ndarray]:
         """Which entries of θ̃ lie on diagonals, and the root of the curvature to expect of each.
@@ -90,7 +94,7 @@ class Layout:
         diagonal = [np.equal(*np.triu_indices(p)) for _, p in self.sizes]
         pairs = zip(self.sizes, self.theta_sizes, strict=True)
         scale = [np.full(size, np.sqrt(2.0 * levels)) for (levels, _), size in pairs]
-        return np.concatenate(diagonal), np.concatenate(scale)
+        return _join(diagonal, bool), _join(scale)
 
     def units(self, theta: np.ndarray) -> np.ndarray:
         """Sizes of the entries of θ̃: length of their row of T̃, at least one.
@@ -107,6 +111,8 @@ class Layout:
             _congruence(templates[t], C, templates[s]).ravel()
             for (t, s, _), C in zip(self.pairs, blocks, strict=True)
         ]
+        if not scaled:
+            return SparseMatrix(jnp.zeros(0), self.pattern)
         values = primitives.gather(self.entries, jnp.concatenate(scaled))
         return SparseMatrix(values, self.pattern).add_diagonal(1.0)
 
@@ -117,7 +123,12 @@ class Layout:
         for T, (levels, p), start in zip(templates, self.sizes, self.offsets, strict=False):
             V = effects[start : start + levels * p].reshape(levels, p, -1)
             parts.append(jnp.einsum(rule, T, V).reshape(levels * p, -1))
-        return jnp.concatenate(parts)
+        return jnp.concatenate(parts) if parts else effects
+
+
+def _join(parts: list[np.ndarray], dtype: Any = np.float64) -> np.ndarray:
+    """The concatenation; a model without random effects has no parts."""
+    return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
 
 def _congruence(T: jax.Array, C: jax.Array, S: jax.Array) -> jax.Array:
@@ -229,9 +240,9 @@ def _structure(
             pairs.append((t, s, count))
             blocks.append(C)
     q = int(offsets[-1])
-    general, positions = from_coo(np.concatenate(rows), np.concatenate(columns), (q, q))
+    general, positions = from_coo(_join(rows, np.int64), _join(columns, np.int64), (q, q))
     source = np.empty(general.nnz, np.int64)
-    source[positions] = np.concatenate(places)
+    source[positions] = _join(places, np.int64)
     pattern = Pattern(general.shape, general.indptr, general.indices, symmetric=True)
     return Layout(sizes, tuple(pairs), pattern, EntryMap(source, start), fixed, n), blocks
 
@@ -265,6 +276,4 @@ def _matrix(
         columns.append(place.ravel())
         entries.append(value.ravel())
     shape = n, int(layout.offsets[-1])
-    return matrix_from_coo(
-        np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape
-    )
+    return matrix_from_coo(_join(entries), _join(rows, np.int64), _join(columns, np.int64), shape)

@@ -36,6 +36,7 @@ class LinearMixedModel(Portable):
 
     Attributes:
         design: y, X and the terms, rows with missing values left out.
+        call: the data and options that were given.
         layout: the static structure; `layout.pattern` is that of ΛᵀZᵀWZΛ + I.
 
     Raises:
@@ -58,6 +59,7 @@ class LinearMixedModel(Portable):
     arrays: Arrays
 
     def __init__(self, formula: str, data: Any, *, weights: Any = None, offset: Any = None) -> None:
+        self.call = {"data": data, "weights": weights, "offset": offset}
         self.design = build_design(formula, data, weights=weights, offset=offset)
         _check_identified(self.design)
         check_values(self.design.y, "lmm")
@@ -120,7 +122,7 @@ class LinearMixedModel(Portable):
             _hessian_column(self.layout, self.arrays, point, jnp.asarray(e), reml=reml)
             for e in np.eye(point.size)
         ]
-        return np.stack(columns)
+        return np.stack(columns) if columns else np.zeros((0, 0))
 
     def compile_hessian(self, *, reml: bool) -> Callable[[], None]:
         """Begin to compile `hessian` on another thread; the result waits for the end."""

@@ -18,6 +18,9 @@ from cholax.stats.lmm.effects import RandomEffects, VarianceComponent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cholax.stats.lmm.compare import Comparison
+    from cholax.stats.lmm.prediction import Prediction, Uncertainty
+
 # lme4's isSingular, here in coordinates where the columns of a term are orthonormal.
 SINGULAR = 1e-4
 
@@ -113,17 +116,17 @@ class MixedFit(Portable, ABC):
         design = self.design
         codes = [term.grouping.codes for term in design.terms]
         values = [term.values for term in design.terms]
-        return design.offset + design.X @ self.beta + self._random(codes, values)
+        return design.offset + design.X @ self.beta + self.random_part(codes, values)
 
-    def _random(self, codes: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
+    def random_part(self, codes: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
         """Zb by terms; a code of −1 is a new level, whose effects have mean zero."""
         done: dict[str, int] = {}
-        total = np.zeros(codes[0].size)
+        total: Any = 0.0
         for term, code, value in zip(self.design.terms, codes, values, strict=True):
             first, p = done.get(term.group, 0), value.shape[1]
             b = self.ranef[term.group].modes[:, first : first + p]
             done[term.group] = first + p
-            total += np.sum(np.where(code[:, None] < 0, 0.0, b[code]) * value, axis=1)
+            total = total + np.sum(np.where(code[:, None] < 0, 0.0, b[code]) * value, axis=1)
         return total
 
     def predict(
@@ -133,43 +136,132 @@ class MixedFit(Portable, ABC):
         random: bool = True,
         new_levels: bool = False,
         offset: Any = None,
-    ) -> np.ndarray:
-        """The linear predictor for new rows.
+        type: str = "link",  # noqa: A002  # R's name
+        se: bool = False,
+    ) -> "np.ndarray | Prediction":
+        """The linear predictor, or the mean, of new rows.
+
+        η = offset + xᵀβ + zᵀb at the conditional modes. Offsets are computed from the new data as
+        they were from the old: those in the formula, and the column that `offset=` named.
 
         Args:
             newdata: a table with the columns of the formula; by default the rows fitted.
             random: add the conditional modes of the random effects.
             new_levels: take effects of levels that were not observed as zero instead of raising.
-            offset: `(rows,)`, added.
+            offset: column name, `(rows,)` or a number in the place of the `offset=` of the fit;
+                offsets in the formula stay.
+            type: `"link"` for η, `"response"` for the mean given the effects: for binomial
+                responses the probability, for counts with the exposure of the new data.
+            se: return standard errors too, by the delta method. They hold the uncertainty of β
+                and of b (that of a new level is its variance), with variances and parameters of
+                the family taken as known, and no noise of the response.
 
         Returns:
-            `(rows,)`, NaN in rows that miss a value.
+            `(rows,)`, NaN in rows that miss a value; with `se` a `Prediction` of mean and se.
 
         Raises:
-            ArgumentError: a level that was not observed.
-        """
-        if newdata is None:
-            design = self.design
-            fixed = design.offset + design.X @ self.beta
-            return self.linear_predictor if random else fixed
-        rows = self.design.evaluate(newdata, "predict", random=random)
-        eta = rows.X @ self.beta
-        if random:
-            if not new_levels:
-                self._check_levels(rows.codes)
-            eta = eta + self._random(rows.codes, rows.values)
-        full = np.full(rows.table.kept.size, np.nan)
-        full[rows.table.kept] = eta
-        return full if offset is None else full + np.asarray(offset, np.float64)
+            ArgumentError: a level or a factor's value that was not observed, or a column that
+                lacks.
 
-    def _check_levels(self, codes: list[np.ndarray]) -> None:
-        for term, code in zip(self.design.terms, codes, strict=True):
-            if np.any(code < 0):
-                raise ArgumentError(
-                    f"predict: {int(np.sum(code < 0))} rows have levels of {term.group!r} that "
-                    "were not in the data. With new_levels=True their effects are zero, their "
-                    "mean; random=False leaves all random effects out."
-                )
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> y, g = np.array([1.0, 2.0, 4.0, 6.0]), ["a", "a", "b", "b"]
+            >>> fit = cs.lmm("y ~ 1 + (1 | g)", {"y": y, "g": g})
+            >>> mean, se = fit.predict({"g": ["a", "b"]}, se=True)
+            >>> mean.round(3).tolist(), se.round(3).tolist()
+            ([1.679, 4.821], [0.77, 0.77])
+        """
+        from cholax.stats.lmm.prediction import predict
+
+        return predict(
+            self, newdata, random=random, new_levels=new_levels, offset=offset, scale=type, se=se
+        )
+
+    @abstractmethod
+    def uncertainty(self) -> "Uncertainty":
+        """Joint covariance of fixed and random effects, for standard errors of predictions."""
+
+    @abstractmethod
+    def mean_and_slope(
+        self, eta: np.ndarray, known: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """E y and dE y/dη, per trial for binomial responses; `known` holds exposures."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What is fitted, in words: likelihoods of different kinds cannot be compared."""
+
+    @abstractmethod
+    def by_likelihood(self) -> "MixedFit":
+        """This fit, or after REML the same model fitted by maximum likelihood."""
+
+    @abstractmethod
+    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "MixedFit":
+        """A fit with some options changed."""
+
+    def anova(self, *others: "MixedFit") -> "Comparison":
+        """Likelihood-ratio tests of this and other fits, nested in each other.
+
+        2 (log L₁ − log L₀) ~ χ² with as many degrees of freedom as there are parameters more.
+        Fits by REML are made again by maximum likelihood first, as lme4 does. Where variances
+        differ the p-value is conservative, and the table says so.
+
+        Args:
+            *others: fits of the same responses, weights and offsets.
+
+        Returns:
+            A `Comparison`, the smallest model first; print it.
+
+        Raises:
+            ArgumentError: fits of different data or families, or models that are not nested.
+
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> data = {"y": np.array([1.0, 2.0, 4.0, 6.0, 5.0]), "x": np.arange(5.0)}
+            >>> small, big = cs.lmm("y ~ 1", data), cs.lmm("y ~ x", data)
+            >>> table = small.anova(big)
+            >>> table.df.tolist(), table.chisq.round(3).tolist(), table.p_value.round(4).tolist()
+            ([0, 1], [nan, 9.076], [nan, 0.0026])
+        """
+        from cholax.stats.lmm.compare import compare
+
+        for other in others:
+            if not isinstance(other, MixedFit):
+                raise ArgumentError(f"anova: need fitted models, got {type(other).__name__}.")
+        return compare([fit.by_likelihood() for fit in (self, *others)])
+
+    def update(self, formula: str | None = None, *, data: Any = None, **changes: Any) -> "MixedFit":
+        """Fit again with another formula, other data or other options.
+
+        Args:
+            formula: a formula in which `.` stands for what was there: `". ~ . - x + (1 | h)"`.
+            data: other data, by default the same.
+            **changes: options of `lmm` or `glmm`: `reml`, `family`, `weights`, `offset`, …
+
+        Raises:
+            ArgumentError: an unknown option, or what the fit raises.
+
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> data = {"y": np.array([1.0, 2.0, 4.0, 6.0, 5.0]), "x": np.arange(5.0)}
+            >>> fit = cs.lmm("y ~ x", data)
+            >>> fit.update(". ~ . - x").names, fit.update("~ . + I(x^2)", reml=False).names
+            (('Intercept',), ('Intercept', 'x', 'I(x ** 2)'))
+        """
+        from cholax.stats.lmm.formula import update_formula
+
+        old = self.design.formula
+        text = old.text if formula is None else update_formula(old, formula)
+        known = self.model.call
+        unknown = sorted(set(changes) - set(known) - {"reml", "max_evaluations", "progress"})
+        if unknown:
+            raise ArgumentError(f"update: no option {unknown}; there are {sorted(known)}.")
+        options = {name: value for name, value in known.items() if name != "data"}
+        return self._refit(text, known["data"] if data is None else data, {**options, **changes})
 
     def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw responses from the fitted model, with new random effects and new noise.
@@ -190,6 +282,46 @@ class MixedFit(Portable, ABC):
     @abstractmethod
     def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
         """`(draws, n)` responses given white random effects u `(q, draws)`."""
+
+    def confint(
+        self, level: float = 0.95, *, method: str = "wald", parameters: Sequence[str] | None = None
+    ) -> dict[str, tuple[float, float]]:
+        """Confidence intervals.
+
+        Args:
+            level: coverage.
+            method: `"wald"`, β ± z se for the fixed effects; or `"profile"`, the parameters at
+                which the profiled deviance is χ²₁-far from its minimum, for fixed effects,
+                standard deviations, correlations, and sigma or the parameters of the family.
+                Profiles are those of maximum likelihood, also after REML; an end that is not
+                found is NaN.
+            parameters: names to report, by default all.
+
+        Raises:
+            ArgumentError: an unknown method or name.
+        """
+        if not 0.0 < level < 1.0:
+            raise ArgumentError(f"confint: level must lie between 0 and 1, got {level}.")
+        if method == "profile":
+            return self._profile_confint(level, parameters)
+        if method != "wald":
+            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
+        found = self.wald_confint(level)
+        if parameters is None:
+            return found
+        unknown = [name for name in parameters if name not in found]
+        if unknown:
+            raise ArgumentError(
+                f"confint: no Wald interval for {unknown}; there are {list(found)}. "
+                'Use method="profile" for variances.'
+            )
+        return {name: found[name] for name in parameters}
+
+    @abstractmethod
+    def _profile_confint(
+        self, level: float, parameters: Sequence[str] | None
+    ) -> dict[str, tuple[float, float]]:
+        """Profile-likelihood intervals."""
 
     def wald_confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """β ± z se for the fixed effects."""
@@ -214,9 +346,9 @@ class MixedFit(Portable, ABC):
         """
         from cholax.stats.lmm.plots import caterpillar_plot
 
-        name = next(iter(self.ranef)) if group is None else group
-        if name not in self.ranef:
+        name = next(iter(self.ranef), None) if group is None else group
+        if name is None or name not in self.ranef:
             raise ArgumentError(
-                f"plot_caterpillar: no grouping factor {group!r}; there are {list(self.ranef)}."
+                f"plot_caterpillar: no grouping factor {name!r}; there are {list(self.ranef)}."
             )
         return caterpillar_plot(self.ranef[name], level)

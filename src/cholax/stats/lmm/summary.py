@@ -17,7 +17,8 @@ def lmm_summary(fit: "LMMFit") -> str:
     """Title, criterion, scaled residuals, random effects, fixed effects, remarks."""
     how = "REML" if fit.reml else "maximum likelihood"
     weights = fit.design.weights
-    lines = [f"Linear mixed model fit by {how}", f"Formula: {fit.design.formula.text}", ""]
+    kind = "Linear mixed model" if fit.design.terms else "Linear model"
+    lines = [f"{kind} fit by {how}", f"Formula: {fit.design.formula.text}", ""]
     if fit.reml:
         lines.append(f"REML criterion at convergence: {fit.criterion:.4f}")
     else:
@@ -27,9 +28,9 @@ def lmm_summary(fit: "LMMFit") -> str:
     lines += ["", "Scaled residuals:", _row(["Min", "1Q", "Median", "3Q", "Max"], 10)]
     quartiles = np.quantile(fit.scaled_residuals, [0, 0.25, 0.5, 0.75, 1])
     lines += [_row([f"{x:.4f}" for x in quartiles], 10), ""]
-    lines += random_table(fit, fit.sigma)
-    lines += ["", *fixed_table(fit, "t value", p_values=False)]
-    lines += correlation_table(fit)
+    lines += randomtable(fit, fit.sigma)
+    lines += ["", *fixedtable(fit, "t value", p_values=False)]
+    lines += correlationtable(fit)
     if np.ptp(weights) > 0:
         lines += ["", f"Residual standard deviation for weight 1; weights {_range(weights)}"]
     return "\n".join([*lines, *remarks(fit)])
@@ -38,24 +39,30 @@ def lmm_summary(fit: "LMMFit") -> str:
 def glmm_summary(fit: "GLMMFit") -> str:
     """Title, likelihood, random effects, fixed effects, remarks."""
     family = fit.model.family
+    title = "Generalised linear model fit by maximum likelihood"
+    if fit.design.terms:
+        title = "Generalised linear mixed model fit by maximum likelihood (Laplace approximation)"
     lines = [
-        "Generalised linear mixed model fit by maximum likelihood (Laplace approximation)",
+        title,
         f"Family: {family.name} ({family.link})",
         f"Formula: {fit.design.formula.text}",
         "",
         _row(["AIC", "BIC", "logLik", "deviance"], 12),
         _row([f"{x:.4f}" for x in (fit.aic, fit.bic, fit.loglik, fit.deviance)], 12),
         "",
-        *random_table(fit, None),
+        *randomtable(fit, None),
     ]
     if fit.family_parameters:
-        shown = ", ".join(f"{name} {x:.6g}" for name, x in fit.family_parameters.items())
+        shown = ", ".join(
+            f"{name} {x:.6g} (se {fit.family_se[name]:.3g})"
+            for name, x in fit.family_parameters.items()
+        )
         lines.append(f"Family parameters: {shown}")
-    lines += ["", *fixed_table(fit, "z value", p_values=True), *correlation_table(fit)]
+    lines += ["", *fixedtable(fit, "z value", p_values=True), *correlationtable(fit)]
     return "\n".join([*lines, *remarks(fit)])
 
 
-def random_table(fit: "MixedFit", sigma: float | None) -> list[str]:
+def randomtable(fit: "MixedFit", sigma: float | None) -> list[str]:
     """Standard deviations and correlations by group, with counts of rows and levels."""
     rows = [["Groups", "Name", "Variance", "Std.Dev.", "Corr"]]
     for name, component in fit.varcorr.items():
@@ -68,14 +75,16 @@ def random_table(fit: "MixedFit", sigma: float | None) -> list[str]:
         rows.append(["Residual", "", f"{sigma**2:.6g}", f"{sigma:.6g}", ""])
     levels = {term.group: len(term.grouping.levels) for term in fit.design.terms}
     counts = ", ".join(f"{group} {count}" for group, count in levels.items())
+    title = "Random effects:" if levels else "Random effects: none"
+    body = table(rows, left=(0, 1, 4)) if len(rows) > 1 else []
     return [
-        "Random effects:",
-        *_table(rows, left=(0, 1, 4)),
-        f"Number of rows: {fit.design.n}; levels: {counts}",
+        title,
+        *body,
+        f"Number of rows: {fit.design.n}" + (f"; levels: {counts}" if counts else ""),
     ]
 
 
-def fixed_table(fit: "MixedFit", statistic: str, *, p_values: bool) -> list[str]:
+def fixedtable(fit: "MixedFit", statistic: str, *, p_values: bool) -> list[str]:
     """Estimates, standard errors and their ratios."""
     if not fit.names:
         return ["No fixed effects"]
@@ -84,10 +93,10 @@ def fixed_table(fit: "MixedFit", statistic: str, *, p_values: bool) -> list[str]
         z = b / se
         p = [f"{2 * ndtr(-abs(z)):.3g}"] if p_values else []
         rows.append([name, f"{b:.6g}", f"{se:.6g}", f"{z:.3f}", *p])
-    return ["Fixed effects:", *_table(rows, left=(0,))]
+    return ["Fixed effects:", *table(rows, left=(0,))]
 
 
-def correlation_table(fit: "MixedFit") -> list[str]:
+def correlationtable(fit: "MixedFit") -> list[str]:
     """Correlations of the fixed effects, where there are few."""
     if not 1 < len(fit.names) <= _LARGEST_CORRELATION_TABLE:
         return []
@@ -97,7 +106,7 @@ def correlation_table(fit: "MixedFit") -> list[str]:
         rows.append([name, *(f"{c:.3f}" for c in correlation[k, :k])])
     width = len(rows[0])
     rows = [row + [""] * (width - len(row)) for row in rows]
-    return ["", "Correlation of fixed effects:", *_table(rows, left=(0,))]
+    return ["", "Correlation of fixed effects:", *table(rows, left=(0,))]
 
 
 def remarks(fit: "MixedFit") -> list[str]:
@@ -125,7 +134,8 @@ def _row(cells: list[str], width: int) -> str:
     return " ".join(cell.rjust(width) for cell in cells)
 
 
-def _table(rows: list[list[str]], left: tuple[int, ...]) -> list[str]:
+def table(rows: list[list[str]], left: tuple[int, ...]) -> list[str]:
+    """Rows of cells as aligned lines; `left` are the columns that are aligned to the left."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
 
     def cell(k: int, text: str) -> Any:

@@ -30,57 +30,100 @@ class Table(NamedTuple):
         return int(self.kept.size - self.kept.sum())
 
 
-def read_table(data: Any, names: Iterable[str], where: str) -> Table:
-    """Take the named columns out of `data`, in one form and without incomplete rows.
+class Source:
+    """Data of any kind, of which no column is read before it is needed.
 
     Args:
         data: a pandas, polars or pyarrow table (anything narwhals reads), or a mapping of columns.
-        names: the columns needed.
         where: the caller, for messages.
 
+    Attributes:
+        columns: names of its columns.
+
     Raises:
-        ArgumentError: a column is missing, or no complete row is left.
+        ArgumentError: something that is no table.
         ImportError: the libraries of the extra are not there.
     """
-    try:
+
+    def __init__(self, data: Any, where: str) -> None:
+        try:
+            import narwhals as nw
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(f"{where}: needs pandas and formulaic. {INSTALL}") from error
+        self.where = where
+        if isinstance(data, Mapping):
+            self._keys, self._get = list(data), data.__getitem__
+        elif isinstance(data, pd.DataFrame):  # its names may be numbers
+            self._keys = list(data.columns)
+            self._get = lambda key: data[key].reset_index(drop=True)
+        else:
+            try:
+                table = nw.from_native(data, eager_only=True)
+            except (TypeError, ValueError) as error:
+                raise ArgumentError(
+                    f"{where}: data must be a pandas, polars or pyarrow table or a mapping of "
+                    f"columns, got {type(data).__name__}. Collect a lazy table first."
+                ) from error
+            self._keys, self._get = table.columns, lambda name: _from_narwhals(table[name])
+        self.columns = [str(key) for key in self._keys]
+
+    def read(self, names: Iterable[str]) -> Table:
+        """The named columns in one form and without incomplete rows.
+
+        Raises:
+            ArgumentError: a column is missing or cannot be used, or no complete row is left.
+            ShapeError: columns of different lengths.
+        """
         import pandas as pd
-    except ImportError as error:
-        raise ImportError(f"{where}: needs pandas and formulaic. {INSTALL}") from error
 
-    columns = _columns(data, list(names), where)
-    frame = pd.DataFrame({name: _tidy(values) for name, values in columns.items()})
-    missing = np.asarray(frame.isna().to_numpy().any(axis=1))
-    if len(frame) == 0 or missing.all():
-        raise ArgumentError(
-            f"{where}: need complete rows, got {len(frame)} rows of which {int(missing.sum())} "
-            "miss a value."
-        )
-    frame = frame.loc[~missing].reset_index(drop=True)
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            frame[name] = pd.Series(frame[name]).cat.remove_unused_categories()
-    return Table(frame, ~missing)
+        where, columns = self.where, self._take(list(names))
+        frame = pd.DataFrame({name: _tidy(x, name, where) for name, x in columns.items()})
+        if not columns:
+            frame = pd.DataFrame(index=range(len(self._get(self._keys[0])) if self._keys else 0))
+        missing = np.asarray(frame.isna().to_numpy().any(axis=1))
+        if len(frame) == 0 or missing.all():
+            raise ArgumentError(
+                f"{where}: need complete rows, got {len(frame)} rows of which "
+                f"{int(missing.sum())} miss a value."
+            )
+        frame = frame.loc[~missing].reset_index(drop=True)
+        for name in frame.columns:
+            if isinstance(frame[name].dtype, pd.CategoricalDtype):
+                frame[name] = pd.Series(frame[name]).cat.remove_unused_categories()
+        return Table(frame, ~missing)
+
+    def _take(self, names: list[str]) -> dict[str, Any]:
+        keys = dict(zip(self.columns, self._keys, strict=True))
+        absent = [name for name in names if name not in keys]
+        if absent:
+            have, more = self.columns[:20], ", …" if len(keys) > 20 else ""
+            raise ArgumentError(
+                f"{self.where}: the data has no column {', '.join(map(repr, absent))}. It has "
+                f"{', '.join(have)}{more}."
+            )
+        twice = [name for name in names if self.columns.count(name) > 1]
+        if twice:
+            raise ArgumentError(
+                f"{self.where}: the data has several columns {', '.join(map(repr, twice))}. "
+                "Rename all but one."
+            )
+        columns = {name: self._get(keys[name]) for name in names}
+        for name, values in columns.items():
+            if np.ndim(values) != 1:
+                raise ShapeError(
+                    f"{self.where}: the column {name!r} must have one value per row, got an array "
+                    f"of shape {np.shape(values)}."
+                )
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"{self.where}: the columns must be of one length, got {lengths}.")
+        return columns
 
 
-def _columns(data: Any, names: list[str], where: str) -> dict[str, Any]:
-    if isinstance(data, Mapping):
-        have, get = list(data), lambda name: data[name]
-    else:
-        import narwhals as nw
-
-        table = nw.from_native(data, eager_only=True)
-        have, get = table.columns, lambda name: _from_narwhals(table[name])
-    absent = [name for name in names if name not in have]
-    if absent:
-        raise ArgumentError(
-            f"{where}: the data has no column {', '.join(map(repr, absent))}. It has "
-            f"{', '.join(map(str, have[:20]))}{', …' if len(have) > 20 else ''}."
-        )
-    columns = {name: get(name) for name in names}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ShapeError(f"{where}: the columns must be of one length, got {lengths}.")
-    return columns
+def read_table(data: Any, names: Iterable[str], where: str) -> Table:
+    """The named columns of `data`; see `Source`."""
+    return Source(data, where).read(names)
 
 
 def _from_narwhals(series: Any) -> Any:
@@ -91,14 +134,14 @@ def _from_narwhals(series: Any) -> Any:
     if isinstance(native, pd.Series):
         return native.reset_index(drop=True)
     if isinstance(series.dtype, nw.Enum):  # its order is the user's
-        return pd.Categorical(series.to_list(), categories=list(series.dtype.categories))
+        return pd.Categorical(series.to_list(), list(series.dtype.categories), ordered=True)
     if series.dtype.is_numeric():
         # Through a list where values are missing: integers have no NaN of their own.
         return series.to_list() if series.null_count() else series.to_numpy()
     return series.to_list()
 
 
-def _tidy(values: Any) -> Any:
+def _tidy(values: Any, name: str, where: str) -> Any:
     """Text becomes categorical with sorted levels, numbers become plain float64 or int64."""
     import pandas as pd
 
@@ -106,12 +149,20 @@ def _tidy(values: Any) -> Any:
     if isinstance(series.dtype, pd.CategoricalDtype):
         return series
     if pd.api.types.is_bool_dtype(series.dtype):
-        return series
+        return series if series.isna().any() else series.astype(bool)
     if pd.api.types.is_integer_dtype(series.dtype):
         return series.astype("float64" if series.isna().any() else "int64")
+    if pd.api.types.is_complex_dtype(series.dtype):
+        raise ArgumentError(f"{where}: the column {name!r} has complex numbers. Use real ones.")
     if pd.api.types.is_numeric_dtype(series.dtype):
         return series.astype("float64")
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         return series
-    levels = sorted(series.dropna().unique())
+    try:
+        levels = sorted(series.dropna().unique())
+    except TypeError as error:
+        raise ArgumentError(
+            f"{where}: the column {name!r} mixes values that have no common order ({error}). "
+            "Convert it to numbers or to text."
+        ) from error
     return pd.Series(pd.Categorical(series, categories=levels))
