@@ -202,11 +202,22 @@ TRANSFORMS = {
 }
 
 
+# Characters of StableHLO. Second derivatives are longer: what reaches an adjoint of a factor that
+# failed is masked (see `primitives._define`).
+LARGE_TEXTS = {"hvp": 34_000}
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_programs_hold_digests_not_index_arrays(name):
-    """n = 10 000, 30 000 stored entries: a few kilobytes of program."""
+    """n = 10 000, 30 000 stored entries: kilobytes of program, as many as for n = 100."""
+    small, large = (lowered(name, grid_problem(k, k)) for k in (10, 100))
+    for few, many in zip(small, large, strict=True):
+        assert len(many) < LARGE_TEXTS.get(name, LARGE_TEXT), len(many)
+        assert len(many) <= 1.05 * len(few)
+
+
+def lowered(name, problem):
     transform, batch = TRANSFORMS[name]
-    problem = grid_problem(100, 100)
     values = jax.ShapeDtypeStruct((*batch, problem.pattern.nnz), np.float64)
 
     def density(v):
@@ -214,6 +225,5 @@ def test_programs_hold_digests_not_index_arrays(name):
         b = jnp.ones(problem.n)
         return F.log_det() - b @ F.solve(b) + F.inverse_diagonal().sum()
 
-    for f in (lambda v: cx.log_det(problem.matrix(v)), density):
-        text = jax.jit(transform(f)).lower(values).as_text()
-        assert len(text) < LARGE_TEXT, len(text)
+    functions = (lambda v: cx.log_det(problem.matrix(v)), density)
+    return [jax.jit(transform(f)).lower(values).as_text() for f in functions]

@@ -78,7 +78,7 @@ def test_every_output_has_its_own_unit():
     c = jnp.array([1e-300, 1e-100, 1.0, 1e100, 1e300])
     value, error = derivative(lambda x: c * jnp.sin(x), with_error=True)(0.7)
     np.testing.assert_allclose(value, c * math.cos(0.7), rtol=1e-11)
-    assert bool(jnp.all(error <= 1e-10 * c))
+    assert bool(jnp.all(error <= 1e-10 * c + jnp.finfo(float).tiny))
 
 
 def test_hessian_far_out():
@@ -131,9 +131,10 @@ def test_many_inputs_take_few_programs_and_none_the_second_time():
     exact = jnp.cos(x) * x + jnp.sin(x)
     assert float(jnp.abs(central(x) - exact).max()) <= 1e-7
     assert float(jnp.abs(adaptive(x) - exact).max()) <= 1e-9
+    other = x + 0.1
     with compilations() as compiled:
-        central(x + 0.1)
-        adaptive(x + 0.1)
+        central(other)
+        adaptive(other)
     assert compiled == []
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from cholax._core.errors import ArgumentError
+from cholax._core.errors import ArgumentError, ShapeError
 
 # What messages show by value.
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, np.generic, np.ndarray, jax.Array)
@@ -134,6 +134,8 @@ def sizes(value: Any, where: str, name: str = "shape") -> tuple[int, ...]:
     plain = isinstance(given, list | tuple)
     found = tuple(_integer(size) for size in given) if plain else (None,)
     if any(size is None or size < 0 for size in found):
+        if any(size is not None and size < 0 for size in found):
+            raise ShapeError(f"{where}: sizes must not be negative, got {name} {found}.")
         raise _refused(where, name, "an integer >= 0 or a tuple of them", value, "")
     return tuple(size for size in found if size is not None)
 

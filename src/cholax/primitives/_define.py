@@ -377,22 +377,45 @@ def _keep_zeros(d: Definition, params: Any, *args: Any) -> Any:
     rank = len(aval.shape) - depth
     if depth == 0 and rank == 1 and ranks == [1] and operands[linear[0]].shape == aval.shape:
         return [_unless_zero(bind, operands, linear[0])]
-    nonzero = [_nonzero(operands[k], r) for k, r in zip(linear, ranks, strict=True)]
+    factors = [operands[k] for k in linear]
     if rank < 2 and set(ranks) == {2}:
         # A sum over columns: leave out those where one factor is zero.
-        masked = {k: jnp.where(_both(nonzero, operands[k].ndim), operands[k], 0) for k in linear}
+        masked = dict(zip(linear, _both_nonzero(*factors), strict=True))
         return bind(*(masked.get(k, x) for k, x in enumerate(operands)))
     (result,) = bind(*operands)
-    for mask, r in zip(nonzero, ranks, strict=True):
-        batch, core = mask.shape[: mask.ndim - r], mask.shape[mask.ndim - r :]
-        core = core if r == 2 else [1] * rank
-        result = jnp.where(mask.reshape(*batch, *core), result, 0)
-    return [result]
+    return [_zero_with(result, tuple(ranks), rank, *factors)]
 
 
+# Functions of their own in the program: a mask is needed many times, and says the same each time.
+
+
+@partial(jax.jit, static_argnums=1)
 def _nonzero(x: Any, rank: int) -> Any:
     """Whether there is anything in each column, or in all of a vector; dimensions are kept."""
     return x != 0 if rank == 0 else jnp.any(x != 0, axis=-min(rank, 2), keepdims=True)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _zero_with(result: Any, ranks: tuple[int, ...], rank: int, *factors: Any) -> Any:
+    """The result, zero where a factor is: in the column of a matrix, or wherever a vector is."""
+    for x, x_rank in zip(factors, ranks, strict=True):
+        mask = _nonzero(x, x_rank)
+        batch, core = mask.shape[: mask.ndim - x_rank], mask.shape[mask.ndim - x_rank :]
+        core = core if x_rank == 2 else [1] * rank
+        result = jnp.where(mask.reshape(*batch, *core), result, 0)
+    return result
+
+
+@jax.jit
+def _both_nonzero(*factors: Any) -> list[Any]:
+    """Matrices, zero in the columns where one of them is."""
+    nonzero = [_nonzero(x, 2) for x in factors]
+    return [jnp.where(_both(nonzero, x.ndim), x, 0) for x in factors]
+
+
+@jax.jit
+def _anything(x: Any) -> Any:
+    return jnp.any(x != 0)
 
 
 def _unless_zero(bind: Callable[..., Any], operands: Sequence[Any], k: int) -> Any:
@@ -401,7 +424,7 @@ def _unless_zero(bind: Callable[..., Any], operands: Sequence[Any], k: int) -> A
     def run(x: Any) -> Any:
         return bind(*operands[:k], x, *operands[k + 1 :])[0]
 
-    return jax.lax.cond(jnp.any(operands[k] != 0), run, lambda x: x, operands[k])
+    return jax.lax.cond(_anything(operands[k]), run, lambda x: x, operands[k])
 
 
 def _both(masks: Sequence[Any], ndim: int) -> Any:

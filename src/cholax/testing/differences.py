@@ -101,6 +101,8 @@ def _on_ladder(
     # Differences are taken in units of the scale, so the direction must be too.
     seed = jnp.ravel(leaf.direction) / at.scale
     unit = float(np.max(np.abs(np.asarray(seed, float))))
+    # `along` gives the derivative along a direction whose longest component is 1.
+    length = float(np.max(np.abs(np.asarray(leaf.direction, float))))
     seen: list[tuple[np.ndarray, ...]] = []
 
     def on_points(points: jax.Array) -> jax.Array:
@@ -115,7 +117,7 @@ def _on_ladder(
     value, error = (np.asarray(part, float) for part in estimate[:2])
     slope, constant = _beside(points, samples, np.asarray(d, float), eps)
     with np.errstate(over="ignore", invalid="ignore"):
-        value, error, slope = (np.ldexp(q * unit, exponent) for q in (value, error, slope))
+        value, error, slope = (np.ldexp(q * length, exponent) for q in (value, error, slope))
     return Difference(value, np.where(same, error, np.inf), slope, constant & same)
 
 
