@@ -112,6 +112,9 @@ class Difference:
         self, flat: evaluation.Flat, at: Frame, items: jax.Array, placing: evaluation.Placing
     ) -> tuple[Estimate, jax.Array]:
         o = self.options
+        if flat.x.size == 0:
+            none = jnp.zeros((items.shape[0], flat.size), at.x.dtype)
+            return Estimate(none, none, none), items.astype(at.x.dtype)
         if o.method == "complex":
             return complex_derivatives(flat, at, items, placing)
         origin = jnp.asarray(flat.on_points(at.x[None]))[0]
