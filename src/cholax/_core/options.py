@@ -64,7 +64,8 @@ def count(value: Any, where: str, name: str, *, least: int = 0, remedy: str = ""
     """
     number = _integer(value)
     if number is None or number < least:
-        raise _refused(where, name, f"an integer >= {least}", value, remedy)
+        wanted = "a positive integer" if least == 1 else f"an integer >= {least}"
+        raise _refused(where, name, wanted, value, remedy)
     return number
 
 

@@ -99,7 +99,8 @@ def _zeros_like(x_like: Any) -> Any:
             f"{where} must be an argument of op, got {options.shown(x_like)}. For a shape pass "
             "jax.ShapeDtypeStruct(shape, dtype)."
         )
-    refuse_foreign_tree(x_like, where)
+    arrays = [x for x in jax.tree.leaves(x_like) if not isinstance(x, jax.ShapeDtypeStruct)]
+    refuse_foreign_tree(arrays, where)
 
     def zeros(leaf: Any) -> jax.Array:
         if not isinstance(leaf, jax.ShapeDtypeStruct):
