@@ -48,7 +48,7 @@ def derivative(
         method: one of the above.
         step: replaces the (largest) step, in units of `scale`; of 1 when no scale is given.
         scale: typical size of x, one number or a pytree like x. By default max(|x|, 1), rounded
-            to a power of two, and proportional to |x| for small x other than 0.
+            to a power of two; where x is tiny but not 0, half of the ladder lies below 2|x|.
         bounds: `(lower, upper)`, each None, one number or a pytree like x. f is never called
             outside; near a bound the stencil turns one-sided.
         with_error: return `(value, error)`. The true error was below 1.1 times the estimate for
