@@ -18,8 +18,9 @@ from cholax.numdiff.estimate import Estimate
 from cholax.numdiff.evaluate import Flat, Placing
 from cholax.numdiff.rules import Rule
 
-# Numbers in the points and results of one chunk: 16 MB in float64.
-CHUNK = 2**21
+# Numbers in the points and results of one chunk: 64 MB in float64 where f needs them in memory. A
+# chunk costs 10 ms by itself.
+CHUNK = 2**23
 # Widths grow by this factor up to so many columns, then by 2: a padded column costs less than the
 # second that another width takes to compile.
 GROWTH = 8

@@ -72,7 +72,7 @@ class SeparableHessian(Portable):
         self._pairs = np.tril_indices(self._index.shape[1])
         self._made_again()
 
-    _transient = ("_assembled",)
+    _transient = ("_assembled", "_programs")
 
     def _made_again(self) -> None:
         self._assembled: dict[int, tuple[Pattern, EntryMap]] = {}
