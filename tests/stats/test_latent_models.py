@@ -439,7 +439,7 @@ def test_contracts():
         cs.proper_car(ISLANDS, singletons="zero")
     with pytest.raises(ShapeError, match="sd must have shape"):
         cs.iid(3).precision(sd=jnp.ones(3))
-    with pytest.raises(ArgumentError, match="n >= 3"):
+    with pytest.raises(ArgumentError, match="n must be an integer >= 3"):
         cs.rw2(2)
     with pytest.raises(ArgumentError, match="n or locations"):
         cs.rw1()
