@@ -442,7 +442,7 @@ def _lower_specification(
 
     def run(*arrays: Any) -> Any:
         ref, operands = _split(d, static, arrays)
-        if ref.operands:
+        if ref.operands and d.native:  # without a kernel, nothing depends on the structure
             raise UnsupportedError(
                 f"{d.name}: traced index arrays need the native CPU kernels; on other platforms "
                 "pass concrete index arrays."
