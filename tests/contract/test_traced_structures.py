@@ -8,6 +8,7 @@ import pytest
 
 from cholax import primitives
 from cholax.analysis import Plan
+from cholax.patterns import Pattern
 from cholax.primitives import DynamicEntryMap, DynamicPlan, EntryMap, Ref
 from cholax.primitives._structures import Csc, DynamicCsc
 from tests import tolerances as tol
@@ -31,6 +32,9 @@ def traced(structure):
         case Csc(pattern=pattern):
             static = DynamicCsc(pattern.shape, pattern.nnz, pattern.symmetric)
             return static, (pattern.indptr, pattern.indices)
+        case Pattern():  # of primitives that do not look at it
+            static = DynamicCsc(structure.shape, structure.nnz, structure.symmetric)
+            return static, (structure.indptr, structure.indices)
         case EntryMap():
             return DynamicEntryMap(structure.size, len(structure)), (structure.positions,)
     raise TypeError(structure)
