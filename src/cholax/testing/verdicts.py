@@ -107,10 +107,13 @@ def by_sum(
             np.all(found.constant)[None],
         )
         got = np.sum(backward)[None]
+        # An entry that looks constant may only be lost in the rounding of a large one.
+        bars_of_all = np.abs(u) * found.error
+        lost = _BARS * float(np.sum(bars_of_all, where=np.isfinite(bars_of_all)))
     exact = total.constant & np.all(backward == 0)
     slack = np.array([bars.rtol * terms[0]])
     sizes = np.array([max(terms)])
-    return _decide((mode, leaf, "⟨u, result⟩"), got, total, sizes, slack, 0.0, exact, bars)
+    return _decide((mode, leaf, "⟨u, result⟩"), got, total, sizes, slack, lost, exact, bars)
 
 
 def _decide(
