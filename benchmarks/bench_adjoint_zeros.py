@@ -2,8 +2,8 @@
 
     python bench_adjoint_zeros.py [side ...]
 
-Laplacians of grids; times of running and compiling, by turns in one process, medians. The right-hand
-sides are constants of the program, which a compiler may evaluate.
+Laplacians of grids; times of running and compiling, by turns in one process, medians. The vectors b
+and w are constants of the program, which a compiler may evaluate.
 """
 
 import statistics
@@ -72,12 +72,16 @@ def compare(name: str, derivative, values, side: int) -> None:
             start = time.perf_counter()
             jax.block_until_ready(programs[look](values))
             running[look].append(time.perf_counter() - start)
-    times = [statistics.median(t[look]) for t in (running, compiling) for look in (True, False)]
-    print(
-        f"{name}: run {1e3 * times[0]:.3f} ms ÷ {1e3 * times[1]:.3f} ms = {times[0] / times[1]:.2f}, "
-        f"compile {times[2]:.2f} s ÷ {times[3]:.2f} s = {times[2] / times[3]:.2f}",
-        flush=True,
+    run, build = (
+        [statistics.median(t[look]) for look in (True, False)] for t in (running, compiling)
     )
+    print(f"{name}: run {ratio(run)}, compile {ratio(build)}", flush=True)
+
+
+def ratio(seconds: list[float]) -> str:
+    """Two times and their quotient."""
+    one, other = seconds
+    return f"{1e3 * one:.3f} ms ÷ {1e3 * other:.3f} ms = {one / other:.2f}"
 
 
 if __name__ == "__main__":
