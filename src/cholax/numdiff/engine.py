@@ -114,7 +114,7 @@ class Difference:
         o = self.options
         if flat.x.size == 0:
             none = jnp.zeros((items.shape[0], flat.size), at.x.dtype)
-            return Estimate(none, none, none), items.astype(at.x.dtype)
+            return Estimate(none, none), items.astype(at.x.dtype)
         if o.method == "complex":
             return complex_derivatives(flat, at, items, placing)
         origin = jnp.asarray(flat.on_points(at.x[None]))[0]
