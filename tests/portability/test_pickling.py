@@ -55,6 +55,19 @@ def energy(x):
     return jnp.sum(x**4) + jnp.sum(x[1:] * x[:-1])
 
 
+@jax.jit
+def compiled_residual(x):
+    return residual(x)
+
+
+@jax.custom_jvp
+def ruled_energy(x):
+    return energy(x)
+
+
+ruled_energy.defjvp(lambda x, t: jax.jvp(energy, x, t))
+
+
 def element(x):
     return x[0] ** 2 * x[1]
 
@@ -302,6 +315,14 @@ def test_functions_without_a_name_need_cloudpickle():
     again = pickle.loads(cloudpickle.dumps(H))
     np.testing.assert_array_equal(again(B).values, H(B).values)
     np.testing.assert_array_equal(copy.deepcopy(H)(B).values, H(B).values)
+
+
+def test_functions_that_jax_has_wrapped_go_by_their_names():
+    for made in (cx.jacobian(compiled_residual), cx.hessian(ruled_energy), cx.jacobian(jnp.sin)):
+        again = pickle.loads(pickle.dumps(made))
+        np.testing.assert_array_equal(again(B).values, made(B).values)
+        again = copy.deepcopy(made)
+        np.testing.assert_array_equal(again(B).values, made(B).values)
 
 
 def test_keys_and_containers_are_packed():
