@@ -52,7 +52,7 @@ def evaluate_response(
         raise ArgumentError(
             f"{where}: cannot read the response {text!r} of {names.text!r}: {error.msg}."
         ) from error
-    variables = frame.rename(columns=names.used)
+    variables = names.variables(frame)
     if isinstance(tree, ast.Call) and ast.unparse(tree.func) == "cbind":
         parts = [_compute(part, variables, text, names, where) for part in tree.args]
         return _successes(parts, text, where, family)
