@@ -89,3 +89,26 @@ def test_nothing_of_a_function_that_closes_over_a_tracer_is_kept() -> None:
         z = float(z[np.abs(z.imag) < 1e-9].real[0])
         slope = float(jax.jit(jax.grad(solution))(a))
         assert abs(slope - 2 / (3 * z**2 + 1)) <= tol.gradient(np.float64)
+
+
+def test_random_keys_are_arguments_as_any_other():
+    def equation(z, args):
+        shift, key = args
+        return z**3 + z - shift - 0.1 * jax.random.normal(key, z.shape)
+
+    def solved(shift, key):
+        return cx.root(equation, jnp.zeros(3), (shift, key))
+
+    keys = jax.random.split(jax.random.key(1), 2)
+    z = jax.vmap(lambda key: solved(1.0, key))(keys)
+    for k in range(2):
+        np.testing.assert_allclose(solved(1.0, keys[k]), z[k], rtol=1e-15)
+        np.testing.assert_allclose(equation(z[k], (1.0, keys[k])), 0.0, atol=1e-14)
+    # dz/ds = 1/(3 z² + 1), d²z/ds² = −6 z/(3 z² + 1)³
+    slope = 1 / (3 * z[0] ** 2 + 1)
+    total = lambda shift: solved(shift, keys[0]).sum()  # noqa: E731
+    np.testing.assert_allclose(jax.grad(total)(1.0), slope.sum(), rtol=1e-13)
+    second = -6 * z[0] * slope**3
+    np.testing.assert_allclose(jax.hessian(total)(1.0), second.sum(), rtol=1e-12)
+    low = cx.bisect(equation, -5.0, 5.0, (1.0, keys[0]))
+    np.testing.assert_allclose(equation(low, (1.0, keys[0])), 0.0, atol=1e-12)

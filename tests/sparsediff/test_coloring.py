@@ -267,3 +267,28 @@ def test_hubs_of_many_blocks_are_not_set_apart():
     lower.sort_indices()
     pattern = Pattern((n, n), lower.indptr, lower.indices, symmetric=True)
     assert [len(color(pattern)) for color in SYMMETRIC] == [2, 2]
+
+
+def network(n, links=3, seed=0):
+    """A growing network: every new vertex links to old ones by their degree (Barabási, Albert)."""
+    rng = np.random.default_rng(seed)
+    ends, rows, columns, targets = [], [], [], list(range(links))
+    for v in range(links, n):
+        for target in set(targets):
+            rows.append(v)
+            columns.append(target)
+        ends += [*targets, *[v] * links]
+        targets = [ends[k] for k in rng.integers(0, len(ends), links)]
+    edges = sp.coo_matrix((np.ones(len(rows)), (rows, columns)), (n, n))
+    return graphs.symmetric(graphs.pattern_of(edges + edges.T + sp.eye(n)))
+
+
+def test_colors_of_a_network_with_a_power_law_grow_slowly():
+    # Greedy colourings of all vertices need 76 and 172 at n = 30 000 and 100 000.
+    assert colors(color_star, network(30_000)) <= 55
+    assert colors(color_acyclic, network(10_000)) <= 12
+
+
+@pytest.mark.slow
+def test_colors_of_a_large_network_with_a_power_law():
+    assert len(color_star(network(100_000))) <= 80

@@ -145,6 +145,10 @@ def test_separation_is_found_exactly_where_there_is_one(family, y, trials, expec
         ({"family": "bernoulli"}, "cannot have the response"),
         ({"family": "gaussian", "exposure": "x"}, "has no exposure"),
         ({"family": "weibull_survival"}, "not one column"),
+        ({"family": ["poisson"]}, "unknown family"),
+        ({"exposure": np.full(40, -1.0)}, "exposure must be positive, got -1"),
+        ({"family": "binomial", "trials": np.full(40, 0)}, "trials must be positive whole numbers"),
+        ({"family": "binomial", "trials": np.full(40, 9.5)}, "trials .* got 9.5"),
     ],
 )
 def test_families_that_do_not_fit_the_data_are_refused(counts, options, message):

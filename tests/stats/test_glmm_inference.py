@@ -97,6 +97,7 @@ def test_profile_interval_is_where_the_likelihood_falls_by_half_a_chi_square(dat
         tol.assert_close(np.array(intervals[name]), expected, 1e-5)
     assert list(normal.confint(method="profile", parameters=["sd"])) == ["sd"]
     assert list(normal.confint(parameters=["x"])) == ["x"]
+    assert normal.confint(parameters="Intercept") == normal.confint(parameters=["Intercept"])
     for options, message in [
         ({"method": "boot"}, "method must be"),
         ({"parameters": ["nobody"]}, "no Wald interval"),
@@ -126,6 +127,8 @@ def test_predictions_of_counts_on_both_scales_with_standard_errors(data, mixed):
     with pytest.raises(ArgumentError, match="no column 'cells'"):
         mixed.predict(new.drop(columns="cells"), type="response")
     assert np.all(np.isfinite(mixed.predict(new.drop(columns="cells"))))
+    with pytest.raises(ArgumentError, match="predict: exposure must be positive, got -2"):
+        mixed.predict(new.assign(cells=-2.0), type="response")
 
 
 def test_offset_in_the_formula_is_the_log_of_an_exposure(data):

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("formulaic")
 
+from cholax._core.errors import ArgumentError
 from cholax.stats.lmm import LinearMixedModel, lmm
 from cholax.stats.lmm.optimise import minimise
 from cholax.testing import check_derivatives
@@ -264,3 +265,21 @@ def test_profile_intervals_end_where_the_deviance_is_a_quantile_higher(batches, 
         tol.assert_close(minimize_scalar(at, (-0.5, 0.5)).fun - best.fun, 3.841458820694124, 1e-4)
     low, high = intervals["sigma"]
     assert low < fit.sigma < high
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"start": [np.nan]}, "start must be finite"),
+        ({"start": ["one"]}, "start must be numbers"),
+        ({"start": [1.0, 2.0]}, r"start must have shape \(1,\).* g.Intercept"),
+        ({"max_evaluations": -1}, "max_evaluations must be an integer >= 0, got -1"),
+        ({"max_evaluations": "many"}, "max_evaluations must be an integer"),
+        ({"reml": "no"}, "reml must be True or False, got 'no'"),
+        ({"progress": 3}, "progress must be True or False, got 3. Or give a function"),
+    ],
+)
+def test_options_without_sense_are_refused(option, message):
+    data = {"y": [1.0, 2.0, 4.0, 6.0], "g": [0, 0, 1, 1]}
+    with pytest.raises(ArgumentError, match=message):
+        lmm("y ~ 1 + (1 | g)", data, **option)

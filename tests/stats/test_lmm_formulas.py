@@ -1,5 +1,7 @@
 """Formulas as R users write them: transforms, names, responses, factors, and clear refusals."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,14 @@ def fixed(data, text):
         ("log", lambda d: d["log"]),
         ("I(class + 1)", lambda d: d["class"] + 1),
         ("I(x > 0.5)", lambda d: d["x"] > 0.5),
+        ("when.dt.day", lambda d: d["when"].dt.day),
+        ("I((x + h).clip(1, 2))", lambda d: (d["x"] + d["h"]).clip(1, 2)),
+        ("exp10(x)", lambda d: 10 ** d["x"]),
+        ("ifelse(x > 0.5, 1, h)", lambda d: np.where(d["x"] > 0.5, 1, d["h"])),
+        ("log(Q('my col'))", lambda d: np.log(d["my col"])),
+        # Whole numbers neither overflow nor refuse negative powers.
+        ("I((n * 10000000)^3)", lambda d: (d["n"] * 1e7) ** 3),
+        ("I(n^-2)", lambda d: d["n"] ** -2.0),
         ("x:`my col`", lambda d: d["x"] * d["my col"]),
     ],
 )
@@ -127,6 +137,40 @@ def test_numbers_become_a_factor(data, text):
     design, X = fixed(data, text)
     np.testing.assert_array_equal(X[:, 1:], np.asarray(data["h"])[:, None] == [1, 2, 3])
     assert design.names[1].endswith("(h)[T.1]")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("C(o, Treatment)", ("[T.mid]", "[T.hi]", "[T.top]", "[T.max]")),
+        ("C(f, Treatment('c'))", ("[T.a]", "[T.b]")),
+        ("C(f, 'contr.sum')", ("[S.a]", "[S.b]")),
+        ("C(h, 'contr.poly')", (".L", ".Q", ".C")),
+        ("factor(h, levels=c(3, 1, 0, 2))", ("[T.1]", "[T.0]", "[T.2]")),
+    ],
+)
+def test_contrasts_are_named_as_in_r_and_in_patsy(data, text, names):
+    design, _ = fixed(data, text)
+    assert tuple(n.rpartition(")")[2] for n in design.names[1:]) == names
+
+
+def test_columns_of_python_objects_are_what_their_values_are(data):
+    reference = fixed(data, "h + b")
+    decimals = [Decimal(int(h)) for h in data["h"]]
+    for values in (data["h"].astype(object), decimals, [float(h) for h in data["h"]]):
+        changed = data.assign(h=pd.Series(values, dtype=object), b=data["b"].astype(object))
+        design, X = fixed(changed, "h + b")
+        assert design.names == reference[0].names
+        np.testing.assert_array_equal(X, reference[1])
+    missing = data.assign(
+        h=pd.Series([None, *data["h"][1:]], dtype=object),
+        b=pd.Series([True, pd.NA, *data["b"][2:]], dtype=object),
+    )
+    design, X = fixed(missing, "h + b")
+    assert design.dropped == 2
+    np.testing.assert_array_equal(X, reference[1][2:])
+    days = data.assign(when=data["when"].dt.date)
+    tol.assert_close(fixed(days, "when.dt.day")[1], fixed(data, "when.dt.day")[1], tol.value(F64))
 
 
 def test_offsets_in_the_formula_and_beside_it_add_up(data):
@@ -203,7 +247,9 @@ REFUSED = [
     ("when ~ x + (1|g)", "response 'when'"),
     ("y ~ poly(f, 2) + (1|g)", "cannot evaluate"),
     ("y ~ poly(x, 99) + (1|g)", "degree 99"),
-    ("y ~ when + (1|g)", "cannot evaluate 'when'"),
+    ("y ~ when + (1|g)", "cannot evaluate 'when'.*'when' holds dates: make numbers"),
+    ("y ~ x:when + (1|g)", "'when' holds dates"),
+    ("y ~ C(f, 'contr.foo') + (1|g)", "unknown contrasts 'contr.foo'; there are"),
     ("y ~ one + (1|g)", "'one' has one level"),
     ("y ~ x + (one | g)", "'one' has one level"),
     ("y ~ . + (1|g)", "'.' for all other columns is not supported"),
@@ -259,6 +305,7 @@ def test_binomial_responses_that_are_none_are_refused(data, response, options, m
         ({"y": 1.0, "g": 2}, "one value per row"),
         ({"y": np.ones((4, 2)), "g": np.arange(4)}, "one value per row"),
         ({"y": np.ones(4) * 1j, "g": np.arange(4)}, "complex"),
+        ({"y": pd.to_timedelta([1, 2, 3, 4]), "g": np.arange(4)}, "time differences"),
         ({"y": np.ones(4), "g": [1, "a", 2, "b"]}, "mixes values"),
         ({"y": [], "g": []}, "need complete rows"),
         ({}, "no column 'y'"),
@@ -273,15 +320,41 @@ def test_tables_that_are_none_are_refused(source, message):
 def test_new_data_that_do_not_fit_are_refused(data):
     design = build_design("y ~ f + bs(x) + offset(n) + (1|g)", data)
     for change, message in [
-        ({"f": "zz"}, "zz"),
+        ({"f": "zz"}, "levels that were not in the data of the fit: {'zz'}"),
         ({"x": 77.0}, "bounds"),
-        ({"x": "text"}, "cannot evaluate"),
+        ({"x": "text"}, "'x' holds labels, where the data of the fit had numbers"),
+        ({"f": 1}, "'f' holds numbers, where the data of the fit had labels"),
+        ({"g": "1"}, "'g' holds labels, where the data of the fit had numbers"),
+        ({"n": pd.Timestamp(0)}, "'n' holds dates, where the data of the fit had numbers"),
     ]:
         with pytest.raises(ArgumentError, match=message):
             design.evaluate(data[:3].assign(**change), "predict", random=True)
     for name in ("f", "n", "g"):
         with pytest.raises(ArgumentError, match=f"predict: the data has no column '{name}'"):
             design.evaluate(data.drop(columns=name), "predict", random=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["I(x - x.mean())", "I(x / np.max(x))", "x.rank()", "x + (I(x - np.mean(x)) | g)",
+             "x + offset(x - np.mean(x))", "poly(x - np.mean(x), 2)"],
+)  # fmt: skip
+def test_columns_that_depend_on_other_rows_are_refused_for_new_data(data, text):
+    design = build_design(f"y ~ {text} + (1|g)", data)
+    with pytest.raises(ArgumentError, match=r"computes with all rows .* Use center\(x\)"):
+        design.evaluate(data[3:9], "predict", random=True)
+
+
+def test_new_data_may_hold_numbers_and_levels_in_either_way(data):
+    design = build_design("y ~ c + x + (c|g)", data.assign(c=pd.Categorical(data["h"])))
+    new = design.evaluate(data[3:9].assign(c=data["h"]), "predict", random=True)
+    np.testing.assert_array_equal(new.X, design.X[3:9])
+    with pytest.raises(ArgumentError, match=r"levels that were not in the data of the fit: {7.*}"):
+        design.evaluate(data[3:9].assign(c=7), "predict", random=True)
+    changed = data[3:9].assign(c=data["h"], x=pd.Categorical(data["x"][3:9]))
+    changed["g"] = pd.Categorical(changed["g"])
+    new = design.evaluate(changed, "predict", random=True)
+    np.testing.assert_array_equal(new.X, design.X[3:9])
+    np.testing.assert_array_equal(new.codes[0], design.terms[0].grouping.codes[3:9])
 
 
 def test_columns_twice_or_called_by_numbers_are_told_apart(data):

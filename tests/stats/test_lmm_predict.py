@@ -55,7 +55,7 @@ def test_offset_of_predict_takes_the_place_of_that_of_the_fit(data, fit):
         fit.predict(data, offset=np.ones(3))
     with pytest.raises(ArgumentError, match="offset must be numbers"):
         fit.predict(data, offset=object())
-    with pytest.raises(ArgumentError, match="offset must be numbers"):
+    with pytest.raises(ArgumentError, match=r"'o' holds labels, where .* numbers"):
         fit.predict(data.assign(o="text"))
 
 

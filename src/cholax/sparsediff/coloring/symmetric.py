@@ -91,11 +91,19 @@ def _colors(pattern: Pattern, method: str) -> np.ndarray:
     assert best is not None
     # Greedy colourings give one colour to dense columns that are not adjacent; then each of their
     # many common neighbours needs its own.
-    dense = degree > 10 * np.sqrt(pattern.n)
-    if dense.any():
-        found = _with_own_colors(graph, color, degree, dense, int(best.max()))
-        best = best if found is None else found
+    for alone in (degree > 10 * np.sqrt(pattern.n), _hubs(degree, int(best.max()) // 8)):
+        if alone.any():
+            found = _with_own_colors(graph, color, degree, alone, int(best.max()))
+            best = best if found is None else found
     return best
+
+
+def _hubs(degree: np.ndarray, most: int) -> np.ndarray:
+    """The few vertices that have by far the most neighbours, as in networks with a power law."""
+    order = np.argsort(-degree, kind="stable")[:most]
+    found = np.zeros(degree.size, bool)
+    found[order] = degree[order] > 10 * degree.mean()
+    return found
 
 
 def _with_own_colors(

@@ -9,6 +9,7 @@ import numpy as np
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.stats.lmm.formula import GroupTerm, MixedFormula, parse_formula
 from cholax.stats.lmm.grouping import Grouping
+from cholax.stats.lmm.kinds import Kind, as_fitted, kinds_of
 from cholax.stats.lmm.names import Names
 from cholax.stats.lmm.pieces import Piece, evaluate_piece, ordered_columns
 from cholax.stats.lmm.response import binomial_trials, evaluate_response
@@ -90,6 +91,7 @@ class Design:
     _fixed: Piece
     _offsets: tuple[Piece, ...]
     _columns: np.ndarray
+    _kinds: dict[str, Kind]
 
     @property
     def n(self) -> int:
@@ -124,7 +126,7 @@ class Design:
             named += [name for term in self.terms for name in term.grouping.factors]
         named += [name for piece in pieces for name in piece.needs]
         table = Source(data, where).read(dict.fromkeys(named))
-        frame = table.frame
+        frame = as_fitted(table.frame, self._kinds, where)
         X = self._fixed.evaluate(frame, where)[:, self._columns]
         shift = sum((p.evaluate(frame, where)[:, 0] for p in self._offsets), np.zeros(len(frame)))
         if np.ndim(offset) == 0 and not isinstance(offset, str):
@@ -223,6 +225,7 @@ def build_design(
         _fixed=fixed,
         _offsets=tuple(piece for _, piece in offsets),
         _columns=kept,
+        _kinds=kinds_of(frame),
     )
 
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import scipy.linalg
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import Profile
@@ -74,15 +75,28 @@ def lmm(
     Reference:
         Bates, Mächler, Bolker & Walker (2015), *Journal of Statistical Software* 67(1).
     """
+    reml = options.flag(reml, "lmm", "reml")
+    max_evaluations = options.count(max_evaluations, "lmm", "max_evaluations")
+    check_progress(progress, "lmm")
     model = LinearMixedModel(formula, data, weights=weights, offset=offset)
-    first = model.start if start is None else np.asarray(start, np.float64)
+    first = model.start if start is None else _given_start(model, start)
+    optimum = search(model, first, reml, max_evaluations, progress)
+    return assemble(model, optimum, reml)
+
+
+def _given_start(model: LinearMixedModel, start: Any) -> np.ndarray:
+    try:
+        first = np.asarray(start, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"lmm: start must be numbers: {error}.") from error
     if first.shape != model.start.shape:
         raise ArgumentError(
             f"lmm: start must have shape {model.start.shape}, got {first.shape}. "
             f"The parameters are {', '.join(model.theta_names)}."
         )
-    optimum = search(model, first, reml, max_evaluations, progress)
-    return assemble(model, optimum, reml)
+    if not np.all(np.isfinite(first)):
+        raise ArgumentError(f"lmm: start must be finite, got {first.tolist()}.")
+    return first
 
 
 def search(
@@ -107,6 +121,12 @@ def search(
             max_evaluations=max_evaluations,
             progress=report,
         )
+
+
+def check_progress(progress: Any, where: str) -> None:
+    """Refuse what is neither a flag nor a function."""
+    if progress is not None and not callable(progress):
+        options.flag(progress, where, "progress", remedy="Or give a function.")
 
 
 @contextmanager

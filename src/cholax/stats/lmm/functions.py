@@ -16,6 +16,7 @@ SPELLINGS = {
     "FALSE": "False",
     "NULL": "None",
     "ceiling": "ceil",
+    "ifelse": "where",
 }
 CONSTANTS = ("True", "False", "None", "pi")
 
@@ -29,6 +30,16 @@ def _as_numeric(x: Any) -> Any:
     return np.asarray(x).astype(np.float64)
 
 
+def _exp10(x: Any) -> Any:
+    """10ˣ; formulaic's own takes the tenth power."""
+    return np.power(10.0, x)
+
+
+def _c(*values: Any) -> list[Any]:
+    """R's way to write a list."""
+    return list(values)
+
+
 @cache
 def context() -> Mapping[str, Any]:
     """What a formula may call, beside formulaic's own transforms."""
@@ -36,6 +47,8 @@ def context() -> Mapping[str, Any]:
     return {
         **plain,
         "log": _log,
+        "exp10": _exp10,
+        "c": _c,
         "as_numeric": _as_numeric,
         "poly": _poly(),
         "C": _factor,
@@ -86,6 +99,7 @@ def _factor(
     from formulaic.materializers.types import FactorValues
     from formulaic.transforms.contrasts import PolyContrasts, TreatmentContrasts, encode_contrasts
 
+    x = _whole(x)
     values = getattr(x, "__wrapped__", x)
     if ordered is None:
         ordered = bool(getattr(getattr(values, "dtype", None), "ordered", False))
@@ -95,7 +109,7 @@ def _factor(
     ) -> Any:
         del drop_rows  # incomplete rows are gone already
         column = pd.Series(getattr(values, "__wrapped__", values))
-        chosen = contrasts
+        chosen = _contrasts(contrasts)
         if chosen is None and "contrasts" in encoder_state:
             chosen = encoder_state["contrasts"].contrasts
         elif chosen is None:
@@ -106,6 +120,31 @@ def _factor(
         )  # fmt: skip
 
     return FactorValues(x, kind="categorical", spans_intercept=spans_intercept, encoder=encoder)
+
+
+def _whole(x: Any) -> Any:
+    """Levels that are whole numbers as integers: 1 and not 1.0."""
+    values = getattr(x, "__wrapped__", x)
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "") != "f" or not np.array_equal(values, np.round(values)):
+        return x
+    return values.astype("int64")
+
+
+def _contrasts(chosen: Any) -> Any:
+    """Contrasts named by a string, as in R, or by a function that makes them, as in patsy."""
+    from formulaic.transforms.contrasts import ContrastsRegistry
+
+    if isinstance(chosen, str):
+        name = chosen.removeprefix("contr.")
+        made = getattr(ContrastsRegistry, name, None) if name.isidentifier() else None
+        if made is None:
+            raise ValueError(
+                f"unknown contrasts {chosen!r}; there are contr.treatment, contr.sum, "
+                "contr.helmert, contr.poly, contr.diff"
+            )
+        chosen = made
+    return chosen() if callable(chosen) else chosen
 
 
 def _ordered(x: Any, levels: Any = None) -> Any:

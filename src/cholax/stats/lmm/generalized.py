@@ -17,6 +17,7 @@ from cholax.stats.laplace import LaplaceResult, laplace
 from cholax.stats.likelihoods import LIKELIHOODS, Likelihood
 from cholax.stats.lmm.design import Design, build_design
 from cholax.stats.lmm.layout import Layout, lay_out_terms
+from cholax.stats.lmm.response import check_sizes
 
 _LOG_2PI = float(np.log(2.0 * np.pi))
 # Parameters of likelihoods that come with the rows instead of being estimated.
@@ -182,6 +183,7 @@ class GeneralizedLinearMixedModel(Portable):
             family=self.family.name, where="glmm",
         )  # fmt: skip
         check_values(self.design.y, "glmm")
+        check_sizes(self.design.extra, "glmm")
         design = self.design
         self.layout: Layout
         self.layout, self.blocks, Z, inverses = lay_out_terms(design, np.ones(design.n))
@@ -243,7 +245,7 @@ class GeneralizedLinearMixedModel(Portable):
 def _family(family: str | Likelihood) -> Likelihood:
     if isinstance(family, Likelihood):
         return family
-    if family not in LIKELIHOODS:
+    if not isinstance(family, str) or family not in LIKELIHOODS:
         raise ArgumentError(
             f"glmm: unknown family {family!r}. Known: {', '.join(LIKELIHOODS)}, or a Likelihood."
         )

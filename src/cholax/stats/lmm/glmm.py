@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
+from cholax._core import options
 from cholax._core.compilation import compile_ahead
 from cholax._core.errors import ArgumentError, UnsupportedError
 from cholax._core.failures import tolerant
@@ -17,7 +18,7 @@ from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
-from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
+from cholax.stats.lmm.fit import canonical, check_progress, make_status, progress_reporter
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
 from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.model import theta_names
@@ -84,6 +85,8 @@ def glmm(
         Brooks et al. (2017), *The R Journal* 9(2); Kristensen et al. (2016), *Journal of
         Statistical Software* 70(5).
     """
+    max_evaluations = options.count(max_evaluations, "glmm", "max_evaluations")
+    check_progress(progress, "glmm")
     model = GeneralizedLinearMixedModel(
         formula, data, family=family, weights=weights, offset=offset, trials=trials,
         exposure=exposure,

@@ -19,6 +19,8 @@ _TOKEN = re.compile(
     |(?P<name>\.?[^\W\d][\w.]*|\.(?![\w.]))|(?P<space>\s+)|(?P<other>\*\*|[=!<>]=|.)""",
     re.VERBOSE | re.DOTALL,
 )
+# patsy's quotes.
+_QUOTED = re.compile(r"""(?<![\w.`])Q\(\s*(?:"([^"`]*)"|'([^'`]*)')\s*\)""")
 _ALIAS = "chx{}_"
 
 
@@ -81,6 +83,7 @@ class Names:
         Raises:
             ArgumentError: a name that is neither a column nor a function.
         """
+        piece = _QUOTED.sub(lambda match: f"`{match[1] or match[2]}`", piece)
         tokens = [(match.lastgroup, match.group()) for match in _TOKEN.finditer(piece)]
         calls, done = list[bool](), list[str]()
         for k, (kind, word) in enumerate(tokens):
@@ -91,8 +94,19 @@ class Names:
                 calls.append(inside or before[0] in ("name", "quoted") or word == "[")
             elif word in (")", "]") and calls:
                 calls.pop()
-            done.append(self._word(kind, word, after[1], inside))
+            attribute = word[0] == "." and len(word) > 1 and before[1] in (")", "]")
+            done.append(word if attribute else self._word(kind, word, after[1], inside))
         return "".join(done)
+
+    def variables(self, frame: Any) -> Any:
+        """The columns found so far under formulaic's names, integers as the numbers of R.
+
+        Powers of NumPy's integers overflow without a word, and negative ones are refused.
+        Further columns would hide functions of the same name.
+        """
+        columns = frame[[name for name in frame.columns if name in self.used]]
+        whole = [name for name in columns.columns if columns[name].dtype.kind in "iu"]
+        return columns.astype(dict.fromkeys(whole, "float64")).rename(columns=self.used)
 
     def read(self, piece: str, *, expression: bool = False) -> tuple[str, tuple[str, ...]]:
         """The translation of a part, and the columns in it."""
@@ -122,7 +136,8 @@ class Names:
             return self._column_word(word, inside)
         head, dot, tail = self._longest_column(word)
         if head:
-            return self.alias(head) + dot + tail
+            found = self.alias(head) + dot + tail
+            return found if inside or after == "(" else f"I({found})"
         if word in SPELLINGS:
             return SPELLINGS[word]
         if word.split(".")[0] in self._functions or word in CONSTANTS:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # formulaic's marks and terminal colours around the place of a fault.
 _MARKS = re.compile(r"\x1b\[[0-9;]*m|[⧛⧚]")
 
+# What rounding may change in a row when it is computed beside fewer others, relative.
+_SAME = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -29,16 +32,24 @@ class Piece:
         text: as the user wrote it.
         needs: columns of the data in it.
         columns: names of what it computes.
+        rowwise: whether a row of them depends on that row of the data alone, given what was kept.
     """
 
     text: str
     needs: tuple[str, ...]
     columns: tuple[str, ...]
+    rowwise: bool
     names: Names
     spec: Any
 
     def evaluate(self, frame: "pd.DataFrame", where: str) -> np.ndarray:
         """`(rows, columns)` for new data."""
+        if not self.rowwise:
+            raise ArgumentError(
+                f"{where}: {self.text!r} in the formula {self.names.text!r} computes with all rows "
+                "of the data at once, such as a mean, which would be another one in new data. Use "
+                "center(x) or scale(x), which remember, or make a column of it first."
+            )
         return _matrix(self.spec, frame, self.names, self.text, where)[0]
 
 
@@ -61,7 +72,21 @@ def evaluate_piece(
     formula = _formula(f"0 + I({written})" if expression else written, names, text, where)
     values, spec = _matrix(formula, frame, names, text, where)
     columns = tuple(names.restore(str(name)) for name in spec.column_names)
-    return values, Piece(text, needs, columns, names, spec)
+    rowwise = _is_rowwise(spec, frame, values, names, text)
+    return values, Piece(text, needs, columns, rowwise, names, spec)
+
+
+def _is_rowwise(
+    spec: Any, frame: "pd.DataFrame", values: np.ndarray, names: Names, text: str
+) -> bool:
+    """Whether a few rows by themselves give what they gave among all."""
+    rows = np.unique([0, len(frame) // 2, len(frame) - 1])
+    try:
+        few, _ = _matrix(spec, frame.iloc[rows].reset_index(drop=True), names, text, "formula")
+    except ArgumentError:
+        return False
+    size = np.max(np.abs(values), axis=0, initial=0.0)
+    return bool(np.all(np.abs(few - values[rows]) <= _SAME * size))
 
 
 def _formula(written: str, names: Names, text: str, where: str) -> Any:
@@ -88,15 +113,34 @@ def _fault(names: Names, text: str, where: str, what: str, error: Exception) -> 
     )
 
 
+def _new_levels(names: Names, text: str, where: str, error: Warning) -> ArgumentError:
+    """What formulaic's warning of levels that it was not told of says, as an error."""
+    found = re.search(r"\{.*\}", str(error), re.DOTALL)
+    levels = found.group() if found else names.restore(str(error))
+    return ArgumentError(
+        f"{where}: a factor in {text!r} of the formula {names.text!r} has levels that were not in "
+        f"the data of the fit: {levels[:200]}. Their effects are not known: leave such rows out."
+    )
+
+
+def _with_dates(fault: ArgumentError, frame: "pd.DataFrame", names: Names) -> ArgumentError:
+    """The same error, naming columns of dates: nothing is computed from them as they are."""
+    dates = [x for x in names.used if x in frame and frame[x].dtype.kind == "M"]
+    if not dates:
+        return fault
+    return ArgumentError(
+        f"{fault} {', '.join(map(repr, dates))} holds dates: make numbers of them, such as days "
+        "since the first, or a factor, as factor(column)."
+    )
+
+
 def _matrix(
     source: Any, frame: "pd.DataFrame", names: Names, text: str, where: str
 ) -> tuple[np.ndarray, Any]:
     """Columns of a formula or of a fitted specification, finite, and the specification."""
     from formulaic.errors import DataMismatchWarning
 
-    # Further columns would hide functions of the same name.
-    columns: Any = frame[[c for c in frame.columns if c in names.used]]
-    renamed = columns.rename(columns=names.used)
+    renamed = names.variables(frame)
     with warnings.catch_warnings():
         # formulaic gives an unknown level the values of the reference level.
         warnings.simplefilter("error", DataMismatchWarning)
@@ -105,8 +149,11 @@ def _matrix(
                 renamed, context=context(), output="numpy", na_action="ignore"
             )
             values = np.asarray(matrix, np.float64).reshape(len(frame), -1)
+        except DataMismatchWarning as error:
+            raise _new_levels(names, text, where, error) from error
         except Exception as error:
-            raise _fault(names, text, where, "cannot evaluate", error) from error
+            fault = _fault(names, text, where, "cannot evaluate", error)
+            raise _with_dates(fault, frame, names) from error
     spec = matrix.model_spec
     _check_levels(spec, names, where)
     bad = np.argwhere(~np.isfinite(values))

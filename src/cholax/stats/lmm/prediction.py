@@ -8,6 +8,7 @@ import numpy as np
 
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.linalg.factor import Factor
+from cholax.stats.lmm.response import check_sizes
 
 if TYPE_CHECKING:
     from cholax.stats.lmm.result import MixedFit
@@ -88,6 +89,7 @@ def _rows(fit: "MixedFit", newdata: Any, random: bool, offset: Any, scale: str) 
         also = (exposure,) if exposure else ()
         new = design.evaluate(newdata, "predict", random=random, offset=offset, also=also)
         known = {"exposure": new.table.frame[exposure].to_numpy(np.float64)} if exposure else {}
+        check_sizes(known, "predict")
         return _Rows(new.X, new.offset, new.codes, new.values, new.table.kept, known)
     shift = design.offset
     if offset is not None:

@@ -52,7 +52,7 @@ def evaluate_response(
         raise ArgumentError(
             f"{where}: cannot read the response {text!r} of {names.text!r}: {error.msg}."
         ) from error
-    variables = frame.rename(columns=names.used)
+    variables = names.variables(frame)
     if isinstance(tree, ast.Call) and ast.unparse(tree.func) == "cbind":
         parts = [_compute(part, variables, text, names, where) for part in tree.args]
         return _successes(parts, text, where, family)
@@ -185,3 +185,19 @@ def binomial_trials(
         f"{where}: the family binomial needs trials=, a column name or a vector, or a response "
         "cbind(successes, failures), or proportions with the numbers of trials as weights=."
     )
+
+
+def check_sizes(extra: dict[str, Array], where: str) -> None:
+    """Exposures must be positive and numbers of trials positive whole numbers.
+
+    Raises:
+        ArgumentError: others, of which the density would be NaN, or the mean negative.
+    """
+    for name, values in extra.items():
+        whole = name == "trials"
+        bad = np.flatnonzero(~(values > 0) | (whole & (values != np.round(values))))
+        if bad.size:
+            what = "positive whole numbers" if whole else "positive"
+            raise ArgumentError(
+                f"{where}: {name} must be {what}, got {values[bad[0]]:g} (complete row {bad[0]})."
+            )

@@ -284,7 +284,11 @@ class MixedFit(Portable, ABC):
         """`(draws, n)` responses given white random effects u `(q, draws)`."""
 
     def confint(
-        self, level: float = 0.95, *, method: str = "wald", parameters: Sequence[str] | None = None
+        self,
+        level: float = 0.95,
+        *,
+        method: str = "wald",
+        parameters: str | Sequence[str] | None = None,
     ) -> dict[str, tuple[float, float]]:
         """Confidence intervals.
 
@@ -295,13 +299,15 @@ class MixedFit(Portable, ABC):
                 standard deviations, correlations, and sigma or the parameters of the family.
                 Profiles are those of maximum likelihood, also after REML; an end that is not
                 found is NaN.
-            parameters: names to report, by default all.
+            parameters: names to report, or one, by default all.
 
         Raises:
             ArgumentError: an unknown method or name.
         """
         if not 0.0 < level < 1.0:
             raise ArgumentError(f"confint: level must lie between 0 and 1, got {level}.")
+        if isinstance(parameters, str):
+            parameters = [parameters]
         if method == "profile":
             return self._profile_confint(level, parameters)
         if method != "wald":

@@ -89,6 +89,8 @@ class Source:
             )
         frame = frame.loc[~missing].reset_index(drop=True)
         for name in frame.columns:
+            if pd.api.types.is_bool_dtype(frame[name].dtype):
+                frame[name] = frame[name].astype(bool)  # no value misses any more
             if isinstance(frame[name].dtype, pd.CategoricalDtype):
                 frame[name] = pd.Series(frame[name]).cat.remove_unused_categories()
         return Table(frame, ~missing)
@@ -148,8 +150,15 @@ def _tidy(values: Any, name: str, where: str) -> Any:
     series = values if isinstance(values, pd.Series) else pd.Series(values)
     if isinstance(series.dtype, pd.CategoricalDtype):
         return series
+    if series.dtype == object:
+        series = _typed(series)
     if pd.api.types.is_bool_dtype(series.dtype):
         return series if series.isna().any() else series.astype(bool)
+    if pd.api.types.is_timedelta64_dtype(series.dtype):
+        raise ArgumentError(
+            f"{where}: the column {name!r} holds time differences. Convert them to numbers in a "
+            "unit, such as column.dt.total_seconds()."
+        )
     if pd.api.types.is_integer_dtype(series.dtype):
         return series.astype("float64" if series.isna().any() else "int64")
     if pd.api.types.is_complex_dtype(series.dtype):
@@ -166,3 +175,25 @@ def _tidy(values: Any, name: str, where: str) -> Any:
             "Convert it to numbers or to text."
         ) from error
     return pd.Series(pd.Categorical(series, categories=levels))
+
+
+def _typed(series: Any) -> Any:
+    """A column of Python objects as what all of them are; text and mixtures stay objects."""
+    import pandas as pd
+
+    found = pd.api.types.infer_dtype(series, skipna=True)
+    match found:
+        case "integer" | "floating" | "mixed-integer-float" | "decimal":
+            floats = series.where(series.notna(), np.nan).astype("float64")
+            whole = found == "integer" and not series.isna().any() and floats.abs().max() < 2**53
+            return floats.astype("int64") if whole else floats
+        case "boolean":
+            return series.astype("boolean")
+        case "date" | "datetime" | "datetime64":
+            return pd.to_datetime(series)
+        case "timedelta" | "timedelta64":
+            return pd.to_timedelta(series)
+        case "complex":
+            return series.astype("complex128")
+        case _:
+            return series
