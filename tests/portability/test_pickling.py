@@ -248,7 +248,13 @@ def test_every_public_class_has_an_example():
     assert set(public_classes()) <= {name.split()[0] for name in EXAMPLES}
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+# Fitting takes seconds; all other results are made of the same parts.
+FITS = ("GeneralizedLinearMixedModel", "GLMMFit", "Fit")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in FITS)) for name in EXAMPLES]
+)
 def test_pickles_and_copies_give_the_same_results(name):
     make, observe = EXAMPLES[name]
     made = make()
