@@ -1,4 +1,4 @@
-"""One NaN among 20 000 values is seen: maxima of some CPU backends drop it, see `_core/norms.py`."""
+"""One NaN among 20 000 values is seen: maxima of some CPU backends drop it (`_core/norms.py`)."""
 
 import jax
 import jax.numpy as jnp

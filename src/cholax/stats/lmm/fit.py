@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import scipy.linalg
 
-from cholax._core.errors import ArgumentError
+from cholax._core import options
 from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import Profile
 from cholax.stats.lmm.effects import random_effects, variance_components
@@ -74,13 +74,14 @@ def lmm(
     Reference:
         Bates, Mächler, Bolker & Walker (2015), *Journal of Statistical Software* 67(1).
     """
+    reml = options.flag(reml, "lmm", "reml")
+    max_evaluations = options.count(max_evaluations, "lmm", "max_evaluations", least=1)
+    progress = options.progress(progress, "lmm")
     model = LinearMixedModel(formula, data, weights=weights, offset=offset)
-    first = model.start if start is None else np.asarray(start, np.float64)
-    if first.shape != model.start.shape:
-        raise ArgumentError(
-            f"lmm: start must have shape {model.start.shape}, got {first.shape}. "
-            f"The parameters are {', '.join(model.theta_names)}."
-        )
+    first = model.start
+    if start is not None:
+        remedy = f"The parameters are {', '.join(model.theta_names)}."
+        first = options.vector(start, "lmm", "start", first.shape, remedy=remedy)
     optimum = search(model, first, reml, max_evaluations, progress)
     return assemble(model, optimum, reml)
 
@@ -197,8 +198,8 @@ class LMMFit(MixedFit):
             return self
         return assemble(self.model, search(self.model, self.theta, False, 500, None), False)
 
-    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "LMMFit":
-        return lmm(formula, data, **{"reml": self.reml, **options})
+    def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "LMMFit":
+        return lmm(formula, data, **{"reml": self.reml, **given})
 
     def summary(self) -> str:
         """The fit as a text table."""

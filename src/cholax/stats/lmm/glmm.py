@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
+from cholax._core import options
 from cholax._core.compilation import compile_ahead
 from cholax._core.errors import ArgumentError, UnsupportedError
 from cholax._core.failures import tolerant
@@ -84,6 +85,8 @@ def glmm(
         Brooks et al. (2017), *The R Journal* 9(2); Kristensen et al. (2016), *Journal of
         Statistical Software* 70(5).
     """
+    max_evaluations = options.count(max_evaluations, "glmm", "max_evaluations", least=1)
+    progress = options.progress(progress, "glmm")
     model = GeneralizedLinearMixedModel(
         formula, data, family=family, weights=weights, offset=offset, trials=trials,
         exposure=exposure,
@@ -275,10 +278,10 @@ class GLMMFit(MixedFit):
         """This fit."""
         return self
 
-    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "GLMMFit":
-        if "reml" in options:
+    def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "GLMMFit":
+        if "reml" in given:
             raise ArgumentError("update: a generalised model has no reml=.")
-        return glmm(formula, data, **options)
+        return glmm(formula, data, **given)
 
     def summary(self) -> str:
         """The fit as a text table."""
