@@ -14,10 +14,10 @@ from cholax._core.errors import ArgumentError, ShapeError
 from cholax._core.failures import tolerant
 from cholax._core.jax_compat import boundary
 from cholax.implicit import status as codes
-from cholax.implicit.programs import solved
 from cholax.implicit.status import Status, checked_limits, conclude, make_status
 from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import elementwise_solution
+from cholax.sparsediff.remembered import solved
 
 # Mixtures of the two ends that tell coupled equations from independent ones.
 MIXTURES = 3

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse
 from jax.core import Tracer
 
-from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax._core import options
+from cholax._core.errors import ArgumentError, DtypeError, ShapeError, StructureError
 from cholax.linalg import operands
 from cholax.linalg.construct import from_dense, from_scipy
 from cholax.linalg.matrix import SparseMatrix
@@ -94,8 +95,15 @@ def _precision(noise: Any, m: int, dtype: Any) -> Any:
             )
         return noise
     if operands.is_scalar(noise):
-        return operands.repeated(operands.scalar(noise, dtype, where), m)
-    return operands.vector(noise, m, dtype, where)
+        precision = operands.repeated(operands.scalar(noise, dtype, where), m)
+    else:
+        precision = operands.vector(noise, m, dtype, where)
+    if not isinstance(precision, Tracer) and not np.all(np.asarray(precision) >= 0):
+        raise ArgumentError(
+            f"{where}: precisions must not be negative or NaN, got {options.shown(noise)}. "
+            "0 stands for no observation."
+        )
+    return precision
 
 
 def _posterior(

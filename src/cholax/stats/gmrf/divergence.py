@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from cholax._core import options
 from cholax._core.dtypes import check_same_dtype
 from cholax._core.errors import ShapeError, StructureError
 from cholax.linalg.operations import quadratic_form, trace_product
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def kl(p: "GMRF", q: "GMRF") -> jax.Array:
     """KL(p ‖ q) after checking that both live on one plane."""
+    if not isinstance(q, type(p)):
+        raise StructureError(f"kl: need another GMRF, got {options.shown(q)}.")
     check_same_dtype("kl", self=p.precision.values, other=q.precision.values)
     if p.n != q.n:
         raise ShapeError(f"kl: the fields must have one size, got {p.n} and {q.n} variables.")

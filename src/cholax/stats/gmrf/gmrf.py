@@ -17,6 +17,7 @@ from cholax.linalg import operands
 from cholax.linalg.cholesky import plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import quadratic_form
+from cholax.ordering import resolve
 from cholax.patterns import Pattern
 from cholax.stats.constraints import ConstrainedFactor, Constraints
 from cholax.stats.constraints.constraints import as_constraints
@@ -124,8 +125,15 @@ class GMRF(Portable):
         if self.constraints is not None:
             self.constraints.right_hand_side(precision.dtype)
         self.known_null = read_null_space(null_space, precision, "GMRF")
+        if log_det is not None:
+            given = operands.scalar(log_det, precision.dtype, "GMRF: log_det")
+            if given.ndim:
+                raise ShapeError(f"GMRF: log_det must be one number, got shape {given.shape}.")
         self._known_log_det = log_det
-        self.ordering = ordering if isinstance(ordering, str) else plan_for(precision, ordering)
+        named = isinstance(ordering, str)
+        if named:
+            resolve(ordering)  # raises where the name is unknown
+        self.ordering = ordering if named else plan_for(precision, ordering)
 
     def tree_flatten(self) -> tuple[Any, Any]:
         """Leaves: mean, precision, right-hand sides; static: null space and ordering."""

@@ -34,6 +34,8 @@ class Moments(NamedTuple):
 
 def covariance_on_pattern(field: "GMRF", pattern: Pattern | None) -> SparseMatrix:
     """Entries of the covariance; the precision's pattern is extended by zeros where needed."""
+    if pattern is not None:
+        pattern = operands.pattern_of(pattern, "covariance_on_pattern")
     if pattern is not None and pattern.shape != (field.n, field.n):
         raise ShapeError(
             f"covariance_on_pattern: need a pattern of shape ({field.n}, {field.n}), got "

@@ -21,7 +21,9 @@ NullSpace = Rows | str | None
 
 def read_null_space(null_space: Any, precision: SparseMatrix, where: str) -> NullSpace:
     """A null space as the user gives it: None, a basis, or a basis of no vectors."""
-    if null_space is None or isinstance(null_space, str | Rows):
+    if null_space is None or isinstance(null_space, Rows):
+        return null_space
+    if isinstance(null_space, str) and null_space == EMPTY:  # of a field at hand
         return null_space
     rows = as_null_space(null_space, precision.n, where)
     if rows is None:

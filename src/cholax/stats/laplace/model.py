@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from cholax._core import options
-from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax._core.pickling import Portable
@@ -223,12 +224,16 @@ class LaplaceModel(Portable):
         """
         return self._hessian.pattern(self._start, theta, *args)
 
-    def _checked(self, u0: Any) -> Any:
+    def checked_start(self, u0: Any, where: str = "laplace") -> Any:
+        """u0, or raise where it is no point of u."""
+        refuse_foreign_tree(u0, f"{where}: u0")
+        check_real(u0, where, "u0")
+        _check_finite(u0, where, "u0")
         wanted, given = jax.tree.structure(self._start), jax.tree.structure(u0)
         shapes = [jnp.shape(x) for x in jax.tree.leaves(self._start)]
         if wanted != given or shapes != [jnp.shape(x) for x in jax.tree.leaves(u0)]:
             raise ShapeError(
-                f"laplace: u0 must have the structure and shapes of u_like, {wanted} of {shapes}, "
+                f"{where}: u0 must have the structure and shapes of u_like, {wanted} of {shapes}, "
                 f"got {given}. Pass a mode of this model."
             )
         return u0
@@ -258,7 +263,8 @@ class LaplaceModel(Portable):
         wanted: str,
         pattern: Pattern | None = None,
     ) -> Any:
-        start = self._start if u0 is None else self._checked(u0)
+        throw = options.flag(throw, "laplace", "throw")
+        start = self._start if u0 is None else self.checked_start(u0)
         call = bind(self.log_joint, 0, (start, theta, *args), {}, has_aux=False, where="laplace")
         if pattern is None:
             pattern = self._hessian.pattern(start, theta, *args)
@@ -305,6 +311,25 @@ class LaplaceModel(Portable):
         plan = analyse(pattern, self.options["ordering"])
         expansion = hessian(core, sparsity=pattern, verify=False).expansion
         return Problem(core, expansion, plan, self.constraints, self._options), residuals
+
+
+def check_real(tree: Any, where: str, name: str) -> None:
+    """Raise unless all leaves are real floating-point numbers."""
+    for leaf in jax.tree.leaves(tree):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise DtypeError(
+                f"{where}: {name} must be real floating-point numbers, got "
+                f"{jnp.result_type(leaf)}. Convert it explicitly with .astype()."
+            )
+
+
+def _check_finite(tree: Any, where: str, name: str) -> None:
+    for leaf in jax.tree.leaves(tree):
+        if not isinstance(leaf, Tracer) and not np.all(np.isfinite(leaf)):
+            raise ArgumentError(
+                f"{where}: {name} must be finite, got {options.shown(leaf)}. A search cannot start "
+                "there."
+            )
 
 
 def _zeros(leaf: Any) -> jax.Array:

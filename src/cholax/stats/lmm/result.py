@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from scipy.special import ndtri
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax._core.pickling import Portable
 from cholax.stats.lmm.design import Design
@@ -198,7 +199,7 @@ class MixedFit(Portable, ABC):
         """This fit, or after REML the same model fitted by maximum likelihood."""
 
     @abstractmethod
-    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "MixedFit":
+    def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "MixedFit":
         """A fit with some options changed."""
 
     def anova(self, *others: "MixedFit") -> "Comparison":
@@ -256,12 +257,17 @@ class MixedFit(Portable, ABC):
 
         old = self.design.formula
         text = old.text if formula is None else update_formula(old, formula)
+        if formula is not None and not isinstance(formula, str):
+            raise ArgumentError(
+                f"update: the formula must be a text such as '. ~ . - x', got "
+                f"{options.shown(formula)}."
+            )
         known = self.model.call
         unknown = sorted(set(changes) - set(known) - {"reml", "max_evaluations", "progress"})
         if unknown:
             raise ArgumentError(f"update: no option {unknown}; there are {sorted(known)}.")
-        options = {name: value for name, value in known.items() if name != "data"}
-        return self._refit(text, known["data"] if data is None else data, {**options, **changes})
+        given = {name: value for name, value in known.items() if name != "data"}
+        return self._refit(text, known["data"] if data is None else data, {**given, **changes})
 
     def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw responses from the fitted model, with new random effects and new noise.
@@ -273,7 +279,8 @@ class MixedFit(Portable, ABC):
         Returns:
             `(*shape, n)`.
         """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        options.random_key(key, "simulate")
+        shape = options.sizes(shape, "simulate")
         for_u, for_y = jax.random.split(key)
         size = (int(self.model.layout.offsets[-1]), math.prod(shape))
         y = self._responses(jax.random.normal(for_u, size, self.design.y.dtype), for_y)
@@ -304,14 +311,12 @@ class MixedFit(Portable, ABC):
         Raises:
             ArgumentError: an unknown method or name.
         """
-        if not 0.0 < level < 1.0:
-            raise ArgumentError(f"confint: level must lie between 0 and 1, got {level}.")
-        if isinstance(parameters, str):
-            parameters = [parameters]
+        level = options.fraction(level, "confint")
+        method = options.choice(method, "confint", "method", ("wald", "profile"))
+        if parameters is not None:
+            parameters = options.texts(parameters, "confint", "parameters")
         if method == "profile":
             return self._profile_confint(level, parameters)
-        if method != "wald":
-            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
         found = self.wald_confint(level)
         if parameters is None:
             return found
@@ -331,7 +336,7 @@ class MixedFit(Portable, ABC):
 
     def wald_confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """β ± z se for the fixed effects."""
-        z = float(ndtri(0.5 + level / 2))
+        z = float(ndtri(0.5 + options.fraction(level, "wald_confint") / 2))
         return {
             name: (float(b - z * se), float(b + z * se))
             for name, b, se in zip(self.names, self.beta, self.beta_se, strict=True)
@@ -352,8 +357,9 @@ class MixedFit(Portable, ABC):
         """
         from cholax.stats.lmm.plots import caterpillar_plot
 
+        level = options.fraction(level, "plot_caterpillar")
         name = next(iter(self.ranef), None) if group is None else group
-        if name is None or name not in self.ranef:
+        if not isinstance(name, str) or name not in self.ranef:
             raise ArgumentError(
                 f"plot_caterpillar: no grouping factor {name!r}; there are {list(self.ranef)}."
             )
