@@ -282,3 +282,13 @@ def test_bad_options_are_refused():
             jacobian(lambda x: x, **options)(jnp.ones(2))
     with pytest.raises(cx.errors.ArgumentError, match="function"):
         jacobian(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: x, lambda x: [x, None], lambda x: (x,), lambda x: None, lambda x: x[:2]]
+)
+def test_auxiliary_data_come_in_a_pair_and_rows_of_an_array_are_none(f):
+    with pytest.raises(cx.errors.ArgumentError, match=r"a tuple \(output, auxiliary data\)"):
+        cx.jacobian(f, has_aux=True)(jnp.ones(2))
+    with pytest.raises(cx.errors.ArgumentError, match="has_aux=True"):
+        cx.hessian(lambda x: f(x * x), has_aux=True)(jnp.ones(2))

@@ -83,3 +83,26 @@ def test_bad_arguments_are_refused():
 def test_empty_maps(mode):
     assert linear_operator_matrix(lambda x: x, jnp.ones(0), mode=mode).shape == (0, 0)
     assert linear_operator_matrix(lambda x: x[:0], jnp.ones(3), mode=mode).shape == (0, 3)
+
+
+@pytest.mark.parametrize("sparsity", [None, "detect", np.eye(4)], ids=["dense", "detect", "given"])
+@pytest.mark.parametrize(
+    "op", [lambda x: x**2, lambda x: x**3, lambda x: 2 * x + 1, jnp.abs, lambda x: 0 * x + 1],
+    ids=["square", "cube", "affine", "sign", "constant"],
+)  # fmt: skip
+def test_maps_that_are_not_linear_are_refused(op, sparsity):
+    with pytest.raises(cx.errors.ArgumentError, match=r"op must be linear.* use cx\.jacobian"):
+        cx.linear_operator_matrix(op, jnp.ones(4), sparsity=sparsity)
+
+
+def test_dense_matrices_of_maps_that_are_not_linear_are_nan_under_jit():
+    fill = jax.jit(lambda c: cx.linear_operator_matrix(lambda x: c * x + (c - 1), jnp.ones(3)))
+    np.testing.assert_array_equal(fill(1.0), np.eye(3))
+    assert np.all(np.isnan(fill(2.0)))
+    unchecked = cx.linear_operator_matrix(lambda x: x**2, jnp.ones(3), verify=False)
+    np.testing.assert_array_equal(unchecked, np.eye(3))
+
+
+def test_reverse_mode_of_maps_that_are_not_linear_is_refused():
+    with pytest.raises(cx.errors.ArgumentError, match=r'mode="reverse" needs a linear op'):
+        cx.linear_operator_matrix(lambda x: x**2, jnp.ones(4), mode="reverse")

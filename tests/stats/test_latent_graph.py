@@ -41,6 +41,25 @@ def test_adjacency_and_spatial_weights_are_graphs():
         tol.assert_close(graph.adjacency.toarray(), W.toarray(), 1e-15)
 
 
+@pytest.mark.parametrize(
+    ("W", "error", "message"),
+    [
+        (np.eye(3) + np.eye(3, k=1) + np.eye(3, k=-1), PatternError, "own neighbour"),
+        (np.eye(3, k=1), StructureError, "must be symmetric"),
+        (-np.eye(3, k=1) - np.eye(3, k=-1), ArgumentError, "must be positive"),
+    ],
+)
+def test_the_class_checks_what_it_is_made_of_as_every_other_door(W, error, message):
+    W = sp.csr_array(W)
+    for door in (Graph, Graph.of, cs.besag, cs.proper_car):
+        with pytest.raises(error, match=message):
+            door(W)
+    with pytest.raises(StructureError, match="need a SciPy sparse adjacency matrix"):
+        Graph(W.toarray())
+    path = sp.csr_array(np.eye(3, k=1) + np.eye(3, k=-1))
+    assert Graph(path).laplacian.diagonal().tolist() == [1.0, 2.0, 1.0]
+
+
 def test_wrong_graphs_are_refused_by_name():
     with pytest.raises(StructureError, match=r"got 1\.0 at \(0, 1\) and 0\.0 at \(1, 0\)"):
         Graph.of(sp.csr_array(np.array([[0.0, 1.0], [0.0, 0.0]])))

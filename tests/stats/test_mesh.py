@@ -151,6 +151,13 @@ def test_contracts():
         cs.Mesh([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0, 1, 3]])
     with pytest.raises(ShapeError, match=r"\(m, 3\) integers"):
         cs.Mesh([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0, 2.0]])
+    with pytest.raises(PatternError, match=r"\[0, 1, 2\] is listed twice"):
+        cs.Mesh([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0, 1, 2], [2, 1, 0]])
+    corners = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, -1.0]]
+    with pytest.raises(PatternError, match=r"3 triangles meet at the edge \[0, 1\]"):
+        cs.Mesh(corners, [[0, 1, 2], [0, 1, 3], [0, 1, 4]])
+    with pytest.raises(ArgumentError, match="points must be numbers"):
+        cs.Mesh("nodes", [[0, 1, 2]])
     with pytest.raises(ArgumentError, match="on one line"):
         cs.triangulate([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], max_edge=0.5)
     with pytest.raises(ArgumentError, match="max_edge > 0"):

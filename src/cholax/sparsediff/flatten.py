@@ -110,13 +110,24 @@ def bind(
         for k, value in zip(numbers, given, strict=True):
             positional[k] = value
         result = f(*positional, **keywords)
-        return result if has_aux else (result, None)
+        return _with_aux(result, where) if has_aux else (result, None)
 
     x = ravel(leaves)
     key = (numbers, tree, inputs.shapes, x.dtype, rest_tree, tuple(is_data), static)
     key = (*key, tuple(_aval_key(leaf) for leaf in data))
     known = tuple(array_key(leaf) if _is_known(leaf) else None for leaf in data)
     return Call(x, data, inputs, key, known, function)
+
+
+def _with_aux(result: Any, where: str) -> tuple[Any, Any]:
+    """The pair that a function with auxiliary data returns; an array of two rows is none."""
+    if isinstance(result, tuple) and len(result) == 2:
+        return result
+    shapes = jax.tree.map(jnp.shape, result)
+    raise ArgumentError(
+        f"{where}: with has_aux=True the function must return a tuple (output, auxiliary data), "
+        f"got {type(result).__name__} of shape {shapes}."
+    )
 
 
 def flat_output(

@@ -48,15 +48,15 @@ def linear_operator_matrix(
             its adjoint (`jax.linear_transpose`), better for few rows.
         sparsity: None for a dense result; `"detect"` to detect the pattern; or a pattern, in any
             form `jacobian` takes.
-        verify: compare a sparse matrix with `op` on one random vector, and raise `SparsityError`
-            where they differ; under a transform, make the result NaN.
+        verify: compare the matrix with `op` on one random vector, and raise where they differ;
+            under a transform, make the result NaN.
 
     Returns:
         `(m, n)` array without `sparsity`, else a `SparseMatrix`; over the flat leaves of the
         result and of the argument.
 
     Raises:
-        ArgumentError: an unknown mode.
+        ArgumentError: an unknown mode; an `op` that is not linear.
         SparsityError: the pattern misses an entry.
 
     Example:
@@ -79,17 +79,30 @@ def linear_operator_matrix(
         return checked(v, ())[0]
 
     m = jax.eval_shape(apply, shape).size
-    transposed = jax.linear_transpose(apply, shape) if mode == "reverse" else None
-    adjoint = transposed and (lambda w: transposed(w)[0])
+    adjoint = _adjoint(apply, shape, m) if mode == "reverse" else None
     if sparsity is None:
         if adjoint:
-            return _dense(adjoint, m, shape.size, shape.dtype)
-        return _dense(apply, shape.size, m, shape.dtype).T
+            matrix = _dense(adjoint, m, shape.size, shape.dtype)
+        else:
+            matrix = _dense(apply, shape.size, m, shape.dtype).T
+        return _verified_dense(apply, matrix) if verify else matrix
     if isinstance(sparsity, str) and sparsity == "detect":
         pattern = jacobian_pattern(apply, shape)
     else:
         pattern = as_pattern(sparsity, (m, shape.size), symmetric=False, where=_WHERE)
     return _sparse(apply, adjoint, pattern, shape.dtype, verify)
+
+
+def _adjoint(apply: LinearMap, shape: jax.ShapeDtypeStruct, m: int) -> LinearMap:
+    transposed = jax.linear_transpose(apply, shape)
+    try:
+        jax.eval_shape(transposed, jax.ShapeDtypeStruct((m,), shape.dtype))
+    except NotImplementedError as error:
+        raise ArgumentError(
+            f'{_WHERE}: mode="reverse" needs a linear op that JAX can transpose: {error}. For the '
+            "derivative of another function use cx.jacobian."
+        ) from error
+    return lambda w: transposed(w)[0]
 
 
 def _zeros_like(x_like: Any) -> Any:
@@ -124,6 +137,35 @@ def _dense(linear: LinearMap, count: int, length: int, dtype: np.dtype) -> jax.A
     return images.reshape(basis.chunks * basis.chunk, length)[:count]
 
 
+def _verified_dense(apply: LinearMap, matrix: jax.Array) -> jax.Array:
+    """The matrix, after a comparison with `op` on one random vector."""
+    if 0 in matrix.shape:
+        return matrix
+    v = verification.probe(matrix.shape[1], matrix.dtype)
+    true = apply(v)
+    gap, scale = jnp.abs(true - matrix @ v), jnp.abs(true) + jnp.abs(matrix) @ jnp.abs(v)
+    if isinstance(matrix, Tracer):
+        return verification.poisoned(matrix, gap, scale)
+    if verification.suspects(gap, scale)[0].size:
+        _refuse_nonlinear(apply, v)
+        _refuse_suspects(gap, scale)
+    return matrix
+
+
+def _refuse_nonlinear(apply: LinearMap, v: jax.Array) -> None:
+    """Raise where op(−2v) is not −2 op(v), for maps with a constant, a sign or a power in them."""
+    twice, back = 2 * apply(v), apply(-2 * v)
+    gap, scale = jnp.abs(twice + back), jnp.abs(twice) + jnp.abs(back)
+    worst, _ = verification.suspects(gap, scale)
+    if worst.size:
+        i = int(worst[0])
+        raise ArgumentError(
+            f"{_WHERE}: op must be linear, got one with op(−2v) = {float(back[i]):.3g} and "
+            f"−2 op(v) = {-float(twice[i]):.3g} in row {i}, for a random v. For the derivative of "
+            "a function use cx.jacobian; take op(0) away from an affine one."
+        )
+
+
 def _sparse(
     apply: LinearMap,
     adjoint: LinearMap | None,
@@ -138,7 +180,8 @@ def _sparse(
         gap, scale = verification.discrepancy(apply, values, pattern)
         if isinstance(values, Tracer):
             values = verification.poisoned(values, gap, scale)
-        else:
+        elif verification.suspects(gap, scale)[0].size:
+            _refuse_nonlinear(apply, verification.probe(pattern.shape[1], dtype))
             _refuse_suspects(gap, scale)
     return SparseMatrix(values, pattern)
 

@@ -38,7 +38,7 @@ def iidkd(n: int, k: int) -> LatentModel:
         >>> Q.diagonal().tolist()
         [1.0, 4.0, 1.0, 4.0]
     """
-    n, k = check_size(n, 0, "iidkd"), check_size(k, 1, "iidkd")
+    n, k = check_size(n, 0, "iidkd"), check_size(k, 1, "iidkd", "k")
     columns, rows = np.triu_indices(k)
     counts = np.tile(np.arange(k, 0, -1), n)
     starts = k * np.arange(n)[:, None]

@@ -19,11 +19,14 @@ Singletons = Literal["zero", "iid"]
 class Graph:
     """An undirected graph on nodes 0..n-1 with positive weights, no loops.
 
-    Functions that take a graph also take what `Graph.of` converts: a symmetric SciPy adjacency
-    matrix or spatial weights with an attribute `sparse` (libpysal).
+    It is made of what functions that need a graph also take in its place: a symmetric SciPy
+    adjacency matrix, or spatial weights with an attribute `sparse` (libpysal).
 
     Attributes:
         adjacency: `(n, n)` symmetric SciPy array W of weights, zero diagonal.
+
+    Raises:
+        ArgumentError, PatternError, StructureError: what `Graph.of` raises.
 
     Example:
         >>> from cholax.stats import Graph
@@ -35,6 +38,9 @@ class Graph:
     """
 
     adjacency: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "adjacency", _checked(self.adjacency, "Graph"))
 
     def __repr__(self) -> str:
         return (
@@ -81,7 +87,7 @@ class Graph:
             )
         i, j, w = low[first], high[first], size[first]
         entries = np.concatenate([w, w]), (np.concatenate([i, j]), np.concatenate([j, i]))
-        return cls._checked(sp.csr_array(sp.coo_array(entries, shape=(n, n))))
+        return cls(sp.coo_array(entries, shape=(n, n)))
 
     @classmethod
     def of(cls, graph: Any, where: str = "Graph") -> "Graph":
@@ -105,38 +111,7 @@ class Graph:
             >>> Graph.of(scipy.sparse.diags([1.0, 1.0], [-1, 1], shape=(3, 3)))
             Graph(n=3, edges=2, components=1, singletons=0)
         """
-        if isinstance(graph, cls):
-            return graph
-        return cls._checked(sp.csr_array(adjacency_of(graph, where), dtype=float, copy=True), where)
-
-    @classmethod
-    def _checked(cls, W: sp.csr_array, where: str = "Graph") -> "Graph":
-        W.sum_duplicates()
-        W.eliminate_zeros()
-        bad = np.flatnonzero(~(np.isfinite(W.data) & (W.data > 0)))
-        if bad.size:
-            entry = W.tocoo()
-            raise ArgumentError(
-                f"{where}: weights must be positive, got {W.data[bad[0]]} at "
-                f"({entry.row[bad[0]]}, {entry.col[bad[0]]}). Leave out edges of weight 0."
-            )
-        loops = np.flatnonzero(W.diagonal())
-        if loops.size:
-            raise PatternError(
-                f"{where}: no node may be its own neighbour, got an edge from {loops[0]} to "
-                "itself. Remove the diagonal."
-            )
-        gap = sp.coo_array(W - W.T)
-        worst = np.abs(gap.data).max(initial=0.0)
-        if worst > 1e-12 * W.data.max(initial=0.0):
-            k = int(np.argmax(np.abs(gap.data)))
-            i, j = int(gap.row[k]), int(gap.col[k])
-            raise StructureError(
-                f"{where}: weights must be symmetric, got {W[i, j]} at ({i}, {j}) and {W[j, i]} at "
-                f"({j}, {i}). Symmetrise them, W.maximum(W.T) for neighbours; for directed or "
-                "row-standardised weights use cx.stats.sar."
-            )
-        return cls(sp.csr_array(0.5 * (W + W.T)))
+        return graph if isinstance(graph, cls) else cls(_checked(graph, where))
 
     @property
     def n(self) -> int:
@@ -167,6 +142,39 @@ class Graph:
     def singletons(self) -> np.ndarray:
         """Nodes without neighbours."""
         return np.flatnonzero(np.diff(self.adjacency.indptr) == 0)
+
+
+def _checked(graph: Any, where: str) -> sp.csr_array:
+    """The adjacency matrix in one of the accepted forms, as a symmetric array of our own."""
+    if isinstance(graph, Graph):
+        return graph.adjacency
+    W = sp.csr_array(adjacency_of(graph, where), dtype=float, copy=True)
+    W.sum_duplicates()
+    W.eliminate_zeros()
+    bad = np.flatnonzero(~(np.isfinite(W.data) & (W.data > 0)))
+    if bad.size:
+        entry = W.tocoo()
+        raise ArgumentError(
+            f"{where}: weights must be positive, got {W.data[bad[0]]} at "
+            f"({entry.row[bad[0]]}, {entry.col[bad[0]]}). Leave out edges of weight 0."
+        )
+    loops = np.flatnonzero(W.diagonal())
+    if loops.size:
+        raise PatternError(
+            f"{where}: no node may be its own neighbour, got an edge from {loops[0]} to "
+            "itself. Remove the diagonal."
+        )
+    gap = sp.coo_array(W - W.T)
+    worst = np.abs(gap.data).max(initial=0.0)
+    if worst > 1e-12 * W.data.max(initial=0.0):
+        k = int(np.argmax(np.abs(gap.data)))
+        i, j = int(gap.row[k]), int(gap.col[k])
+        raise StructureError(
+            f"{where}: weights must be symmetric, got {W[i, j]} at ({i}, {j}) and {W[j, i]} at "
+            f"({j}, {i}). Symmetrise them, W.maximum(W.T) for neighbours; for directed or "
+            "row-standardised weights use cx.stats.sar."
+        )
+    return sp.csr_array(0.5 * (W + W.T))
 
 
 def adjacency_of(graph: Any, where: str) -> Any:

@@ -24,7 +24,7 @@ class Mesh:
 
     Raises:
         ArgumentError: a triangle without area, or a node in no triangle.
-        PatternError: corners out of range.
+        PatternError: corners out of range, a triangle listed twice, or three at one edge.
         ShapeError: arrays of another shape.
 
     Example:
@@ -49,6 +49,7 @@ class Mesh:
                 f"{corners.min()} to {corners.max()}."
             )
         self.triangles = corners.astype(np.int64)
+        _check_overlap(self.triangles)
         self.areas = 0.5 * np.abs(_cross(*self._edges[:2]))
         size = np.max(np.sum(np.stack(self._edges) ** 2, axis=2), axis=0, initial=0.0)
         flat = np.flatnonzero(self.areas <= 1e-12 * size)
@@ -119,3 +120,23 @@ class Mesh:
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def _check_overlap(triangles: np.ndarray) -> None:
+    """Triangles on top of each other would count their area twice."""
+    corners = np.sort(triangles, axis=1)
+    _, first, copies = np.unique(corners, axis=0, return_index=True, return_counts=True)
+    if np.any(copies > 1):
+        again = triangles[first[np.argmax(copies > 1)]].tolist()
+        raise PatternError(f"Mesh: the triangle {again} is listed twice. Remove its copy.")
+    edges, count = np.unique(
+        np.concatenate([corners[:, [0, 1]], corners[:, [0, 2]], corners[:, [1, 2]]]),
+        axis=0,
+        return_counts=True,
+    )
+    if np.any(count > 2):
+        k = int(np.argmax(count > 2))
+        raise PatternError(
+            f"Mesh: {count[k]} triangles meet at the edge {edges[k].tolist()}, where two are the "
+            "most without an overlap. Remove the others."
+        )

@@ -11,7 +11,10 @@ from cholax.linalg import SparseMatrix, from_coo
 
 def check_points(points: Any, dimension: int, where: str) -> np.ndarray:
     """Return points as a finite `(m, dimension)` array, or raise."""
-    array = np.asarray(points, float)
+    try:
+        array = np.asarray(points, float)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{where}: points must be numbers: {error}.") from error
     if dimension == 1 and array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] != dimension:
