@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 
 from cholax import primitives
 from cholax.patterns import Pattern
@@ -36,11 +37,16 @@ class Shape:
 
 
 class _Piece(NamedTuple):
-    """Pairs of groups of two shapes: their places among the groups of that shape."""
+    """Pairs of groups of two shapes: their places among the groups of that shape.
+
+    Either all are pairs of a group with itself, whose blocks are symmetric and hold one triangle,
+    or none is.
+    """
 
     left: np.ndarray
     right: np.ndarray
     shapes: tuple[Shape, Shape]
+    own: bool
 
     @property
     def outer(self) -> tuple[int, int, int]:
@@ -86,7 +92,7 @@ class Blocks:
         keys = np.minimum(rows, columns).astype(np.int64) * total + np.maximum(rows, columns)
         keys, pair_of = np.unique(keys, return_inverse=True)
         a, b = np.divmod(keys, max(total, 1))
-        order = np.lexsort((shape_of[b], shape_of[a]))
+        order = np.lexsort((a != b, shape_of[b], shape_of[a]))
         rank = np.empty(order.size, np.int64)
         rank[order] = np.arange(order.size)
         a, b, pair_of = a[order], b[order], rank[pair_of]
@@ -99,8 +105,6 @@ class Blocks:
         right = place_of[np.where(swapped, pattern.rows, pattern.columns)]
         start, width = starts[pair_of], widths[pair_of]
         self._outer_places = (start + width * left + right).astype(np.int32)
-        mirrored = np.flatnonzero(rows == columns)
-        self._outer_mirror = mirrored, (start + width * right + left)[mirrored].astype(np.int32)
         self._lay_out_inner(size)
 
     def _starts(self, shapes: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -113,35 +117,32 @@ class Blocks:
         return np.concatenate(starts), np.concatenate(widths)
 
     def _lay_out_inner(self, size: int) -> None:
-        keys, places, mirrors, begin = [], [], [], 0
         self._starts([piece.inner for piece in self._pieces])
+        rows, columns, places, begin = [], [], [], 0
         for piece in self._pieces:
             p, r, q = piece.inner
-            i = piece.shapes[0].columns[piece.left][:, :, None]
-            j = piece.shapes[1].columns[piece.right][:, None, :]
-            same = (piece.shapes[0] is piece.shapes[1]) & (piece.left == piece.right)
-            # Entries of a group with itself once, of the lower triangle.
-            kept = (i >= 0) & (j >= 0) & (~same[:, None, None] | (i >= j))
-            key = np.minimum(i, j).astype(np.int64) * size + np.maximum(i, j)
-            keys.append(key[kept])
-            place = begin + np.arange(p * r * q, dtype=np.int32).reshape(p, r, q)
-            places.append(place[kept])
-            mirror = np.full(place.shape, -1, np.int32)
-            if np.any(same):
-                mirror[same] = np.swapaxes(place[same], 1, 2)
-            mirrors.append(mirror[kept])
+            left, right = piece.shapes
+            i = left.columns[piece.left].astype(np.int32)[:, :, None]
+            j = right.columns[piece.right].astype(np.int32)[:, None, :]
+            kept = (i >= 0) & (j >= 0)
+            if piece.own:
+                kept &= i >= j
+            rows.append(np.maximum(i, j)[kept])
+            columns.append(np.minimum(i, j)[kept])
+            places.append(begin + np.flatnonzero(kept).astype(np.int32))
             begin += p * r * q
-        self._inner_total = begin
-        keys_all = np.concatenate([np.zeros(0, np.int64), *keys])
-        del keys
-        order = np.argsort(keys_all, kind="stable")
-        columns, rows = np.divmod(keys_all[order], max(size, 1))
-        self.inner = from_sorted(rows, columns, (size, size), symmetric=True)
         empty = np.zeros(0, np.int32)
-        self._inner_places = np.concatenate([empty, *places])[order]
-        mirror = np.concatenate([empty, *mirrors])[order]
-        mirrored = np.flatnonzero(mirror >= 0)
-        self._inner_mirror = mirrored, mirror[mirrored]
+        row, column, place = (np.concatenate([empty, *parts]) for parts in (rows, columns, places))
+        # Linear in the entries, unlike a sort of their keys.
+        shape = size, size
+        sorted_places = sp.csr_array(sp.coo_array((place + 1, (row, column)), shape=shape)).tocsc()
+        self.inner = Pattern.trusted(
+            shape,
+            sorted_places.indptr.astype(np.int32),
+            sorted_places.indices.astype(np.int32),
+            symmetric=True,
+        )
+        self._inner_places = sorted_places.data - 1
 
     @cached_property
     def quotient(self) -> Pattern:
@@ -151,44 +152,45 @@ class Blocks:
         return from_sorted(b[order], a[order], (self._count, self._count), symmetric=True)
 
     @cached_property
-    def _read_outer(self) -> EntryMap:
-        total = sum(int(np.prod(piece.outer)) for piece in self._pieces)
-        return _reading(total, self.outer.nnz, self._outer_places, self._outer_mirror)
-
-    @cached_property
-    def _write_outer(self) -> EntryMap:
+    def _outer_map(self) -> EntryMap:
+        """From blocks to entries."""
         total = sum(int(np.prod(piece.outer)) for piece in self._pieces)
         return EntryMap(self._outer_places, total)
 
     @cached_property
-    def _read_inner(self) -> EntryMap:
-        return _reading(self._inner_total, self.inner.nnz, self._inner_places, self._inner_mirror)
-
-    @cached_property
-    def _write_inner(self) -> EntryMap:
-        return EntryMap(self._inner_places, self._inner_total)
+    def _inner_map(self) -> EntryMap:
+        total = sum(int(np.prod(piece.inner)) for piece in self._pieces)
+        return EntryMap(self._inner_places, total)
 
     def congruence(self, values: jax.Array) -> jax.Array:
         """Entries of BᵀQB on `inner` from those of Q on `outer`."""
-        entries = primitives.gather(self._read_outer, values)
-        made, begin = [], 0
-        for piece in self._pieces:
-            end = begin + int(np.prod(piece.outer))
-            X = entries[begin:end].reshape(piece.outer)
-            made.append(_product(piece, X, transpose=True).reshape(-1))
-            begin = end
-        return primitives.gather(self._write_inner, _joined(made, values.dtype))
+        made = [
+            _product(piece, X, transpose=True).reshape(-1)
+            for piece, X in self._read(self._outer_map, values, "outer")
+        ]
+        return primitives.gather(self._inner_map, _joined(made, values.dtype))
 
     def spread(self, values: jax.Array) -> jax.Array:
         """Entries of BΣBᵀ on `outer` from those of Σ on `inner`."""
-        entries = primitives.gather(self._read_inner, values)
-        made, begin = [], 0
+        made = [
+            _product(piece, X, transpose=False).reshape(-1)
+            for piece, X in self._read(self._inner_map, values, "inner")
+        ]
+        return primitives.gather(self._outer_map, _joined(made, values.dtype))
+
+    def _read(
+        self, places: EntryMap, values: jax.Array, side: str
+    ) -> Iterator[tuple[_Piece, jax.Array]]:
+        """The blocks of each piece, zero where nothing is stored."""
+        entries, begin = primitives.scatter(places, values), 0
         for piece in self._pieces:
-            end = begin + int(np.prod(piece.inner))
-            X = entries[begin:end].reshape(piece.inner)
-            made.append(_product(piece, X, transpose=False).reshape(-1))
+            shape = getattr(piece, side)
+            end = begin + int(np.prod(shape))
+            X = entries[begin:end].reshape(shape)
+            if piece.own:
+                X = X + jnp.where(np.eye(shape[1], dtype=bool), 0, jnp.swapaxes(X, 1, 2))
+            yield piece, X
             begin = end
-        return primitives.gather(self._write_outer, _joined(made, values.dtype))
 
 
 def _joined(parts: list[jax.Array], dtype: Any) -> jax.Array:
@@ -198,22 +200,12 @@ def _joined(parts: list[jax.Array], dtype: Any) -> jax.Array:
 def _pieces(
     a: np.ndarray, b: np.ndarray, shape_of: np.ndarray, first: np.ndarray, shapes: list[Shape]
 ) -> Iterator[_Piece]:
-    kinds = shape_of[a] * len(shapes) + shape_of[b]
+    kinds = 2 * (shape_of[a] * len(shapes) + shape_of[b]) + (a != b)
     for kind in np.unique(kinds):
         here = kinds == kind
-        left, right = divmod(int(kind), len(shapes))
-        yield _Piece(a[here] - first[left], b[here] - first[right], (shapes[left], shapes[right]))
-
-
-def _reading(
-    total: int, nnz: int, places: np.ndarray, mirror: tuple[np.ndarray, np.ndarray]
-) -> EntryMap:
-    """Blocks from entries, zero where nothing is stored."""
-    positions = np.full(total, -1, np.int32)
-    positions[places] = np.arange(nnz, dtype=np.int32)
-    entries, at = mirror
-    positions[at] = entries
-    return EntryMap(positions, nnz)
+        left, right = divmod(int(kind) // 2, len(shapes))
+        both = shapes[left], shapes[right]
+        yield _Piece(a[here] - first[left], b[here] - first[right], both, kind % 2 == 0)
 
 
 def _product(piece: _Piece, X: jax.Array, *, transpose: bool) -> jax.Array:

@@ -136,10 +136,9 @@ class Elimination:
         """B, `(n, size)`, of orthonormal columns."""
         return Grouped(self.n, self._bases)
 
-    @cached_property
     def span(self) -> Any:
         """`(n, len(rows))` orthonormal basis of the span of the rows, SciPy CSC."""
-        return Grouped(self.n, self._spans).matrix
+        return Grouped(self.n, self._spans).matrix()
 
     @cached_property
     def inverse(self) -> Grouped:

@@ -41,7 +41,7 @@ class Fixed(Operator):
     def pattern(self) -> Pattern:
         """Where its entries are."""
         M = self.matrix
-        indptr, indices = np.array(M.indptr, np.int32), np.array(M.indices, np.int32)
+        indptr, indices = np.asarray(M.indptr, np.int32), np.asarray(M.indices, np.int32)
         return Pattern.trusted(M.shape, indptr, indices, False)
 
     def __call__(self, x: jax.Array, *, transpose: bool = False) -> jax.Array:
@@ -100,9 +100,8 @@ class Grouped(Operator):
         places[order] = np.arange(order.size)
         return order, places
 
-    @cached_property
     def matrix(self) -> Any:
-        """The same as a SciPy CSC matrix."""
+        """The same as a SciPy CSC matrix, made anew."""
         i, j, entries, first = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)], 0
         for stack in self.stacks:
             (g, s), w = stack.variables.shape, stack.blocks.shape[2]

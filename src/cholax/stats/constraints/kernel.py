@@ -33,7 +33,7 @@ def vectors_of(null: Rows) -> Vectors:
     """An orthonormal basis of a null space."""
     if null.local is None:
         return Vectors(sp.csc_array((null.n, 0)), null.basis)
-    return Vectors(null.local.span, null.local.basis.matrix @ null.rest.basis)
+    return Vectors(null.local.span(), null.local.basis.matrix() @ null.rest.basis)
 
 
 def kernel(rows: Any, vectors: Vectors, scale: float | None = None) -> Vectors | None:

@@ -85,7 +85,7 @@ def check_regular(constraints: Constraints | None, null: Rows, where: str) -> Ro
         vectors, right = _before_the_rest(null, rows)
         count, inside = len(right), None
         if vectors.count and not count:
-            B = rows.local.basis.matrix
+            B = rows.local.basis.matrix()
             every = [(B.T @ vectors.local).toarray(), B.T @ vectors.others]
             inside = Rows(np.concatenate(every, axis=1).T)
     if count:

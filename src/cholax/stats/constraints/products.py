@@ -17,14 +17,14 @@ def times(rows: Rows, x: jax.Array) -> jax.Array:
     """A x, `(..., k)` for x of shape `(..., n)`."""
     if rows.local is None:
         return x @ constant(rows, "matrix", x.dtype).T
-    return rows.operator.along(x)
+    return rows.operator.along(x, transpose=True)
 
 
 def magnitude(rows: Rows, x: jax.Array) -> jax.Array:
     """|A| |x|: A x below a few rounding units of it is rounding error."""
     if rows.local is None:
         return jnp.abs(x) @ jnp.abs(constant(rows, "matrix", x.dtype)).T
-    return rows.magnitudes.along(jnp.abs(x))
+    return rows.magnitudes.along(jnp.abs(x), transpose=True)
 
 
 def shortest(rows: Rows, e: jax.Array) -> jax.Array:

@@ -74,9 +74,21 @@ class Rows(Portable):
             self._given = _dense(given, where)
             self._given.flags.writeable = False
             parts = (self._given,)
-        digest = hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16)
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            digest.update(np.ascontiguousarray(part))
         self._digest = digest.digest()
         _check_rank(self, where)
+
+    @classmethod
+    def orthonormal_of(cls, array: np.ndarray) -> "Rows":
+        """Dense rows known to be orthonormal."""
+        self = object.__new__(cls)
+        self._given = np.ascontiguousarray(array)
+        self._given.flags.writeable = False
+        self._groups, self.shape, self.are_orthonormal = [], array.shape, True
+        self._digest = hashlib.blake2b(self._given, digest_size=16).digest()
+        return self
 
     @property
     def k(self) -> int:
@@ -120,12 +132,12 @@ class Rows(Portable):
 
     @cached_property
     def operator(self) -> Fixed:
-        """The coefficients as an operator in JAX."""
-        return Fixed(self.sparse.tocsc())
+        """The transpose of the coefficients as an operator in JAX."""
+        return Fixed(self.sparse.T)
 
     @cached_property
     def magnitudes(self) -> Fixed:
-        """The absolute coefficients as an operator in JAX."""
+        """The transpose of the absolute coefficients as an operator in JAX."""
         return Fixed(abs(self.operator.matrix))
 
     @cached_property
@@ -180,7 +192,7 @@ class Rows(Portable):
     @cached_property
     def basis(self) -> np.ndarray:
         """`(n, k)` orthonormal basis of the span of the rows."""
-        return self._qr[0]
+        return self.matrix.T if self.are_orthonormal else self._qr[0]
 
     @cached_property
     def reflectors(self) -> tuple[np.ndarray, np.ndarray]:
@@ -225,8 +237,8 @@ class Rows(Portable):
         if not self._groups:
             return self.basis
         local, rest = self._split.local, self._split.rest
-        few = local.basis.matrix @ rest.basis
-        return scipy.sparse.hstack([local.span, scipy.sparse.csc_array(few)], format="csc")
+        few = local.basis.matrix() @ rest.basis
+        return scipy.sparse.hstack([local.span(), scipy.sparse.csc_array(few)], format="csc")
 
     def span_equals(self, other: "Rows") -> bool:
         """Whether two sets of rows span one space."""
@@ -279,7 +291,7 @@ class _Split:
         self.local = local = Elimination(A, groups, RANK_TOLERANCE)
         self.rest_rows = np.setdiff1d(np.arange(A.shape[0]), local.rows)
         others = A[self.rest_rows]
-        reduced = scipy.sparse.csr_array(others @ local.basis.matrix)
+        reduced = scipy.sparse.csr_array(others @ local.basis.matrix())
         array = _dense(reduced, "Constraints")
         lengths = np.sqrt(np.asarray(others.multiply(others).sum(axis=1)).ravel())
         span, triangle = np.linalg.qr((array / lengths[:, None]).T)
@@ -287,14 +299,9 @@ class _Split:
         if len(array) and not self.lost:
             singular = np.linalg.svd(triangle, compute_uv=False)
             self.lost = int(np.sum(singular < RANK_TOLERANCE * max(1.0, singular[0])))
-        # Rᵀ(span)ᵀu = e/lengths, as (span)ᵀu = scale e.
-        self.scale = np.zeros((0, 0))
-        if not self.lost:
-            self.scale = scipy.linalg.inv(triangle.T) / lengths
-            self.rest = Rows(span.T)
-            self.rest.are_orthonormal = True
-        else:
-            self.rest = Rows(array[:0])
+        # The rows are lengths ∘ Rᵀ spanᵀ: spanᵀu = scale e where they are e.
+        self.scale = np.zeros((0, 0)) if self.lost else np.linalg.inv(triangle.T) / lengths
+        self.rest = Rows.orthonormal_of(span.T if not self.lost else array[:0])
 
 
 # Equal rows share what is made of them.
