@@ -49,9 +49,9 @@ class ConstrainedFactor(Factorization):
     Where it is not, `ok` is False and every result is NaN. So is a matrix that is singular up to
     rounding: no digit of its results would be right.
 
-    Thousands of constraints on small disjoint groups of variables are eliminated first: x = A⁺e + Bu
-    with a sparse B of orthonormal columns, and all of the above holds for BᵀQB and the constraints
-    that are left. `rest`, pins, factor, solved and inverse are then those of the coordinates u.
+    Many constraints on small disjoint groups of variables are eliminated first: x = A⁺e + B u with
+    a sparse B of orthonormal columns, and all of the above holds for BᵀQB and the constraints that
+    are left. `rest`, pins, factor, solved and inverse are then those of the coordinates u.
 
     Attributes:
         Q: the matrix.

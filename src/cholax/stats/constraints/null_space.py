@@ -45,7 +45,7 @@ def _many_left_free(null: Rows, rows: Rows) -> Rows | None:
         return None
     if 8 * null.n * len(right) > LARGEST:
         raise UnsupportedError(
-            f"Constraints: they leave {len(right)} of the {null.k} directions of a null space free, "
+            f"Constraints: they leave {len(right)} of {null.k} directions of a null space free, "
             f"dense vectors of {8 * null.n * len(right) / 2**30:.1f} GiB; they may take "
             f"{LARGEST / 2**30:.0f} GiB. Constrain them."
         )

@@ -1,4 +1,4 @@
-"""Symbolic work on the plane: orderings of what an elimination leaves, patterns of results there."""
+"""Symbolic work on the plane: orderings of what an elimination leaves, patterns of results."""
 
 from typing import Any, NamedTuple
 
@@ -123,7 +123,9 @@ def _covering(pattern: Pattern) -> Covering:
     n = pattern.shape[0]
     keys = both.columns.astype(np.int64) * n + both.rows
     wanted = pattern.columns.astype(np.int64) * n + pattern.rows
-    return Covering(pattern, symmetric, EntryMap(source[np.searchsorted(keys, wanted)], symmetric.nnz))
+    return Covering(
+        pattern, symmetric, EntryMap(source[np.searchsorted(keys, wanted)], symmetric.nnz)
+    )
 
 
 @memoise

@@ -157,7 +157,7 @@ class Rows(Portable):
 
     @property
     def rest_scale(self) -> np.ndarray:
-        """What the right-hand side of the other rows is multiplied with to become that of `rest`."""
+        """What turns the right-hand side of the other rows into that of `rest`."""
         return self._split.scale if self._groups else np.eye(self.k)
 
     @property
@@ -246,7 +246,7 @@ class Rows(Portable):
             return False
         if self == other or self.k == 0:
             return True
-        if self._groups or other._groups:
+        if self.local is not None or other.local is not None:
             # Lengths of the projections of one basis on the other span.
             inner = scipy.sparse.csc_array(self.orthonormal.T @ other.orthonormal)
             lengths = np.sqrt(np.asarray(inner.multiply(inner).sum(axis=0)).ravel())

@@ -24,6 +24,7 @@ from cholax.stats.latent._model import (
     Parametrisation,
 )
 
+
 @recipe
 def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     """The field with precision Q₁ ⊗ Q₂; variable i·m + j belongs to nodes i of n and j of m.
