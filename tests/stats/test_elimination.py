@@ -88,7 +88,7 @@ def everything(field, constraints, b, e):
     }
 
 
-@pytest.mark.parametrize("name", some("rw1 ⊗ besag", "islands, joined"))
+@pytest.mark.parametrize("name", some("islands, joined"))
 def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
     model = forced(name)
     field = model(precision=1.7)
@@ -113,7 +113,22 @@ def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
     assert_close(field.log_det(), twin.log_det, value(np.float64))
 
 
-@pytest.mark.parametrize("name", some("islands, joined"))
+def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
+    field = forced("rw1 ⊗ rw1")(precision=1.7)
+    Q, plane = field.precision, field.plane
+
+    def log_det(values):
+        return cs.constrained_cholesky(cx.SparseMatrix(values, Q.pattern), plane).log_det()
+
+    slope = jax.jit(jax.grad(log_det))(Q.values)
+    C = Twin(np.asarray(Q.to_dense()), plane.A).covariance
+    once = np.where(Q.pattern.rows == Q.pattern.columns, 1.0, 2.0)
+    want = once * C[Q.pattern.rows, Q.pattern.columns]
+    assert_close(slope, want, gradient(np.float64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, forced):
     field = forced(name)(precision=1.7)
     Q, plane = field.precision, field.plane
@@ -141,7 +156,8 @@ def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, 
         assert_close(one, other, gradient(np.float64))
 
 
-@pytest.mark.parametrize("name", some("rw1 ⊗ besag"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_draws_have_the_covariance_of_the_plane(name, forced):
     field = forced(name)(precision=1.7)
     draws = np.asarray(field.sample(jax.random.key(1), (200, 100)))
@@ -159,16 +175,23 @@ def test_coordinates_are_orthonormal_and_reach_the_whole_plane(name, forced):
     rows = forced(name)(precision=1.0).plane.rows
     rng = np.random.default_rng(4)
     plane = cs.Constraints(rows, rng.normal(size=rows.k))
-    y = rng.normal(size=(2, 3, rows.n - rows.k))
-    x = plane.point(y)
+    y, b = rng.normal(size=(2, 3, rows.n - rows.k)), rng.normal(size=rows.n)
+
+    @jax.jit
+    def run(y, b):
+        x = plane.point(y)
+        there = plane.residual(x), plane.coordinates(x), plane.project(b)
+        return x, *there, plane.point(plane.coordinates(b))
+
+    x, off, back, projected, nearest = run(y, b)
     exact = value(np.float64)
-    assert_close(plane.residual(x), np.zeros((2, 3, rows.k)), exact)
-    assert_close(plane.coordinates(x), y, exact)
-    assert_close(jnp.linalg.norm(x[0, 0] - x[1, 1]), np.linalg.norm(y[0, 0] - y[1, 1]), exact)
-    b = rng.normal(size=rows.n)
-    nearest = b - np.linalg.pinv(plane.A) @ (plane.A @ b - plane.e)
-    assert_close(plane.project(b), nearest, exact)
-    assert_close(plane.point(plane.coordinates(b)), nearest, exact)
+    assert_close(off, np.zeros((2, 3, rows.k)), exact)
+    assert_close(back, y, exact)
+    lengths = np.linalg.norm(x[0, 0] - x[1, 1]), np.linalg.norm(y[0, 0] - y[1, 1])
+    assert_close(*lengths, exact)
+    want = b - np.linalg.pinv(plane.A) @ (plane.A @ b - plane.e)
+    assert_close(projected, want, exact)
+    assert_close(nearest, want, exact)
 
 
 def poisson(model, y, e=None):
@@ -213,6 +236,7 @@ def test_laplace_approximations_equal_those_of_dense_rows(name, forced, monkeypa
             assert_close(one, other, gradient(np.float64))
 
 
+@pytest.mark.slow
 def test_laplace_differentiates_in_hyperparameters_and_right_hand_sides(forced):
     model = forced("rw1 ⊗ rw1")
     rng = np.random.default_rng(6)
@@ -304,6 +328,7 @@ def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
     assert again.factor.plan is factor.factor.plan
 
 
+@pytest.mark.slow
 def test_covariances_come_on_any_pattern(forced):
     field = forced("islands, joined")(precision=1.7)
     n = field.n
@@ -326,6 +351,7 @@ def test_covariances_come_on_any_pattern(forced):
         field.factor().selected_inverse(cx.Pattern((2, 2), [0, 0, 0], []))
 
 
+@pytest.mark.slow
 def test_observations_leave_the_null_space_that_they_do_not_see(forced):
     model = forced("rw1 ⊗ besag")
     prior = cs.GMRF(0.0, model.precision(precision=1.0), null_space=model.null_space)
@@ -352,6 +378,7 @@ def test_observations_leave_the_null_space_that_they_do_not_see(forced):
     assert_close(A[:3] @ exact.mean, A[:3] @ both.mean, value(np.float64))
 
 
+@pytest.mark.slow
 def test_fields_on_one_plane_have_a_divergence(forced):
     model = forced("rw1 ⊗ besag")
     p, q = model(precision=1.0), model(precision=2.5)
@@ -387,7 +414,7 @@ def random_rows(rng, sizes, n):
     return rng.permutation(np.concatenate(blocks))
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_groups_of_any_sizes_are_eliminated(many, monkeypatch):
     monkeypatch.setattr(groups, "MANY", 2)
     monkeypatch.setattr(groups, "LARGEST", 12)
