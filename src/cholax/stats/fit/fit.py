@@ -14,6 +14,7 @@ from cholax._core.failures import tolerant
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax.stats.constraints import Constraints
+from cholax.stats.constraints.rows import widened
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.optimise import minimise
 from cholax.stats.fit.programs import Evaluator, LogPrior
@@ -196,12 +197,9 @@ def _integrating(model: LaplaceModel, names: tuple[str, ...], start: Any) -> Lap
         # The leaves of a dictionary are ordered by key.
         order = sorted(like)
         widths = [sum(jnp.size(x) for x in jax.tree.leaves(like[name])) for name in order]
-        A, e = model.constraints.A, model.constraints.e
-        parts = [
-            A if name == "u" else np.zeros((A.shape[0], width))
-            for name, width in zip(order, widths, strict=True)
-        ]
-        constraints = Constraints(np.concatenate(parts, axis=1), e)
+        at = order.index("u")
+        rows, e = model.constraints.rows, model.constraints.e
+        constraints = Constraints(widened(rows, sum(widths[:at]), sum(widths[at + 1 :])), e)
     made = laplace(with_fixed, like, constraints=constraints, **model.options)
     return kept.setdefault(key, made)
 

@@ -16,7 +16,7 @@ from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import congruence
 from cholax.patterns import Pattern
 from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.rows import Rows
+from cholax.stats.constraints.rows import Rows, stacked
 from cholax.stats.gmrf.plane import observed_null_space
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _exactly(field: "GMRF", A: Any, y: jax.Array) -> "GMRF":
     rows, e = Rows(A, "condition"), y
     old = field.constraints
     if old is not None:
-        rows = Rows(np.concatenate([old.A, rows.matrix]), "condition")
+        rows = stacked([old.rows, rows], "condition")
         e = jnp.concatenate([old.right_hand_side(y.dtype), y])
     return type(field)(
         field.location,

@@ -9,6 +9,7 @@ from cholax._core import options
 from cholax._core.dtypes import check_same_dtype
 from cholax._core.errors import ShapeError, StructureError
 from cholax.linalg.operations import quadratic_form, trace_product
+from cholax.stats.constraints import products
 from cholax.stats.constraints.rows import Rows
 
 if TYPE_CHECKING:
@@ -55,6 +56,6 @@ def _on_plane(x: jax.Array, constraints: Any) -> Any:
     if constraints is None:
         return True
     e = constraints.right_hand_side(x.dtype)
-    size = jnp.abs(jnp.asarray(constraints.A, x.dtype)) @ jnp.abs(x) + jnp.abs(e)
+    size = products.magnitude(constraints.rows, x) + jnp.abs(e)
     half = jnp.sqrt(jnp.finfo(x.dtype).eps)
     return jnp.all(jnp.abs(constraints.residual(x)) <= half * size)

@@ -163,10 +163,13 @@ class GMRF(Portable):
         return self.n - (0 if rows is None else rows.k)
 
     @property
-    def null_space(self) -> np.ndarray | None:
-        """`(n, k')` orthonormal basis of Q's null space; None where it is not known."""
+    def null_space(self) -> Any:
+        """`(n, k')` orthonormal basis of Q's null space; None where it is not known.
+
+        An array; a SciPy sparse array for hundreds of sparse vectors.
+        """
         if isinstance(self.known_null, Rows):
-            return self.known_null.basis
+            return self.known_null.orthonormal
         return np.zeros((self.n, 0)) if self.known_null == EMPTY else None
 
     @property

@@ -14,6 +14,7 @@ from cholax.linalg.cholesky import plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import congruence, trace_product
 from cholax.patterns import Pattern, algebra
+from cholax.stats.constraints.plans import outside, plan_on_plane
 
 if TYPE_CHECKING:
     from cholax.stats.gmrf.gmrf import GMRF
@@ -53,10 +54,12 @@ def _covariance(field: "GMRF", pattern: Pattern | None) -> SparseMatrix:
 
 def extended(field: "GMRF", pattern: Pattern) -> "GMRF":
     """The field with zeros stored in its precision, such that the factor holds the pattern."""
-    plan = plan_for(field.precision, field.ordering)
-    if not np.any(np.asarray(plan.locate(pattern)) < 0):
-        return field
+    rows, _ = field.plane_rows
+    local = None if rows is None else rows.local
+    plan = plan_on_plane(field.precision.pattern, local, field.ordering)
     symmetric = pattern if pattern.symmetric else algebra.fold(pattern)[0]
+    if outside(symmetric, local, plan) is None:
+        return field
     zeros = jnp.zeros(symmetric.nnz, field.precision.dtype)
     return with_precision(field, field.precision + SparseMatrix(zeros, symmetric))
 

@@ -14,7 +14,6 @@ from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax._core.pickling import Portable
-from cholax.analysis import analyse
 from cholax.implicit.failed_lanes import detach, mark
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify
@@ -22,6 +21,8 @@ from cholax.sparsediff.captured import captured
 from cholax.sparsediff.flatten import Leaves, bind, scalar_output
 from cholax.sparsediff.hessian import hessian
 from cholax.stats.constraints import Constraints
+from cholax.stats.constraints.constraints import eliminated
+from cholax.stats.constraints.plans import plan_on_plane
 from cholax.stats.laplace.hoist import hoist
 from cholax.stats.laplace.mode import Options
 from cholax.stats.laplace.placed import place
@@ -308,9 +309,10 @@ class LaplaceModel(Portable):
             return -scalar(u, data)[0]
 
         core, residuals = hoist(energy, start, data)
-        plan = analyse(pattern, self.options["ordering"])
+        plan = plan_on_plane(pattern, eliminated(self.constraints), self.options["ordering"])
         expansion = hessian(core, sparsity=pattern, verify=False).expansion
-        return Problem(core, expansion, plan, self.constraints, self._options), residuals
+        parts = expansion, pattern, plan, self.constraints, self._options
+        return Problem(core, *parts), residuals
 
 
 def check_real(tree: Any, where: str, name: str) -> None:
@@ -354,7 +356,7 @@ def _with_checked_pattern(
     def product(v: jax.Array) -> jax.Array:
         return jax.jvp(lambda u: problem.gradient(u, fixed), (mode,), (v,))[1]
 
-    gap, scale = verify.discrepancy(product, values, problem.plan.pattern)
+    gap, scale = verify.discrepancy(product, values, problem.pattern)
     wrong = jnp.any(gap > verify.coarse(values.dtype) * scale)
     status = found.status
     code = jnp.where(wrong & status.converged, WRONG_SPARSITY, status.code)
