@@ -30,6 +30,11 @@ SMOOTH = {
     "x sin x": (lambda x: x * np.sin(x), 0.9, math.sin(0.9) + 0.9 * math.cos(0.9)),
     "cubic": (lambda x: x**3 - 2 * x + 1, 1.1, 3 * 1.1**2 - 2),
     "linear, far out": (lambda x: 3 * x + 1, 1e6, 3.0),
+    "exp, NaN at its largest step": (
+        lambda x: np.exp(x) if x > 0 else np.nan,
+        0.4,
+        math.exp(0.4),
+    ),
     "exp at a tiny x": (np.exp, 1e-12, math.exp(1e-12)),
 }
 
@@ -59,6 +64,17 @@ def test_single_precision_takes_fewer():
     value = derivative(call, evaluate="host")(jnp.float32(0.3))
     assert call.count <= 14 + BESIDE
     assert float(value) == pytest.approx(math.exp(0.3), rel=1e-5)
+
+
+def test_bounds_within_reach_of_the_largest_steps_leave_it_at_the_first_look():
+    def exp(x):
+        assert 0 <= x <= 1
+        return np.exp(x)
+
+    call = counted(exp)
+    value, error = derivative(call, bounds=(0.0, 1.0), evaluate="host", with_error=True)(0.3)
+    assert call.count <= FIRST + BESIDE
+    assert abs(float(value) - math.exp(0.3)) <= float(error) <= 1e-12
 
 
 def test_many_inputs_of_a_smooth_function_take_eighteen_evaluations_each():

@@ -52,7 +52,8 @@ def screened(given: Samples, rule: Rule) -> tuple[Estimate, jax.Array]:
     # next control, and h below the step before.
     least = smallest(bar / t[top - 1 : -1], 0)
     fine = error <= _WIDER * jnp.maximum(least, rule.eps * jnp.abs(found.value))
-    settled = fine & (misfit <= _ROUNDINGS) & jnp.all(ladder.valid, axis=0)
+    # The largest steps may leave the domain or the bounds: the whole ladder would not use them.
+    settled = fine & (misfit <= _ROUNDINGS) & jnp.all(ladder.valid[top - 1 :], axis=0)
     settled &= ~given.sided & jnp.isfinite(ladder.origin)
     # Where the controls show more than one rounding, so do the bars.
     error *= jnp.maximum(1, misfit)
