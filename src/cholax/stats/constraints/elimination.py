@@ -79,7 +79,7 @@ class Elimination:
         triangle = triangle[:, :k]
         singular = np.linalg.svd(triangle, compute_uv=False)
         ranks = np.sum(singular >= tolerance * singular[:, :1], axis=1)
-        if ranks.min() < k:
+        if np.min(ranks) < k:
             self.lost += int(np.sum(k - ranks)) * (len(rows) if g == 1 else 1)
             triangle = np.broadcast_to(np.eye(k), triangle.shape)
         span, basis = orthogonal[:, :, :k], orthogonal[:, :, k:]

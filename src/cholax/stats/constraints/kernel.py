@@ -47,7 +47,7 @@ def kernel(rows: Any, vectors: Vectors, scale: float | None = None) -> Vectors |
     seen, others = sp.csc_array(rows @ vectors.local), rows @ vectors.others
     seen.eliminate_zeros()
     if scale is None:
-        scale = max(np.abs(seen.data).max(initial=0), np.abs(others).max(initial=0))
+        scale = max(np.max(np.abs(x), initial=0) for x in (seen.data, others))
     tolerance = RANK_TOLERANCE * scale
     m, count = seen.shape
     graph = sp.coo_array(seen)
