@@ -150,6 +150,13 @@ EXAMPLES = {
         lambda H: H(B).values,
     ),
     "MatrixFunction": (lambda: cx.matfun.expm, lambda f: f(jnp.asarray(S / 9))),
+    **{
+        f"MatrixFunction {name}": (
+            lambda name=name: getattr(cx.matfun, name),
+            lambda f: f(jnp.asarray(S / 9)),
+        )
+        for name in ("cosm", "inv", "logm", "signm", "sinm", "sqrtm")
+    },
     "matrix_function": (lambda: cx.matrix_function(cube), lambda f: f(jnp.asarray(S / 9))),
     "ConstrainedFactor": (
         lambda: cs.constrained_cholesky(matrix(), cs.Constraints(jnp.ones(3))),

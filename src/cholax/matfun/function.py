@@ -68,11 +68,9 @@ class MatrixFunction:
         self._made_of = value, name, derivative
 
     def __reduce__(self) -> tuple[Any, ...]:
-        value, name, _ = self._made_of
-        module = getattr(value, "__module__", None)
-        home = sys.modules.get(module) if module else None
-        if getattr(home, name, None) is self:  # one of ours, by its name
-            return _named, (module, name)
+        home = __name__.rpartition(".")[0]
+        if getattr(sys.modules.get(home), self.name, None) is self:  # one of ours, by its name
+            return _named, (home, self.name)
         return MatrixFunction, self._made_of
 
     def __call__(self, A: ArrayLike) -> Array:

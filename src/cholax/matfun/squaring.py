@@ -126,9 +126,9 @@ def _exponential_bands(band: Band) -> Band:
     first = jnp.where(real, jnp.where(sign > 0, larger, smaller), mean + half * slope)
     second = jnp.where(real, jnp.where(sign > 0, smaller, larger), mean - half * slope)
     block = below != 0
-    own = jnp.exp(diagonal)
-    own = own.at[:, :-1].set(jnp.where(block, first, own[:, :-1]))
-    own = own.at[:, 1:].set(jnp.where(block, second, own[:, 1:]))
+    upper, lower = (jnp.pad(block, ((0, 0), side)) for side in ((0, 1), (1, 0)))
+    first, second = jnp.pad(first, ((0, 0), (0, 1))), jnp.pad(second, ((0, 0), (1, 0)))
+    own = jnp.where(upper, first, jnp.where(lower, second, jnp.exp(diagonal)))
     exact = Band(own, above * slope, below * slope)
     if jnp.iscomplexobj(band.diagonal):
         return exact

@@ -67,11 +67,11 @@ def with_band(F: Array, exact: Band) -> Array:
         return jnp.diag(exact.diagonal.astype(F.dtype))
     block = jnp.pad(exact.below != 0, 1)
     alone = ~(block[:-2] | block[2:])
-    rows, columns = jnp.arange(F.shape[0] - 1), jnp.arange(1, F.shape[0])
-    above = jnp.where(alone, exact.above, jnp.diagonal(F, 1)).astype(F.dtype)
-    F = F.at[rows, columns].set(above)
-    F = F.at[columns, rows].set(exact.below.astype(F.dtype))
-    return F.at[jnp.arange(F.shape[0]), jnp.arange(F.shape[0])].set(exact.diagonal.astype(F.dtype))
+    above = jnp.where(alone, exact.above, jnp.diagonal(F, 1))
+    sides = zip((exact.diagonal, above, exact.below), (0, 1, -1), strict=True)
+    known = sum(jnp.diag(part.astype(F.dtype), k) for part, k in sides)
+    index = jnp.arange(F.shape[0])
+    return jnp.where(jnp.abs(index[:, None] - index) <= 1, known, F)
 
 
 def isolated_blocks(A: Array) -> Array:
