@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("formulaic")
 
-from cholax._core.errors import ArgumentError
+from cholax._core.errors import ArgumentError, CholaxError
 from cholax.stats.lmm import LinearMixedModel, lmm
 from cholax.stats.lmm.optimise import minimise
 from cholax.testing import check_derivatives
@@ -205,6 +205,17 @@ def test_wald_intervals_and_their_names(fit):
     tol.assert_close((high - low) / 2, 1.6448536269514722 * fit.beta_se[1], 1e-10)
     with pytest.raises(ValueError, match="no Wald interval"):
         fit.confint(parameters=["sigma"])
+    for level in (-1, 95, "a", np.nan, None):
+        with pytest.raises(ArgumentError, match="level must lie between 0 and 1, got"):
+            fit.confint(level)
+
+
+def test_draws_need_a_key_and_a_shape(fit):
+    with pytest.raises(ArgumentError, match="simulate: key must be a random key of JAX, got 3"):
+        fit.simulate(3)
+    for shape in ("a", -1, (2, 0.5)):
+        with pytest.raises(CholaxError, match=r"simulate: (shape|sizes) must"):
+            fit.simulate(jax.random.key(0), shape)
 
 
 def test_summary_shows_estimates(fit):

@@ -279,8 +279,9 @@ class GLMMFit(MixedFit):
         return self
 
     def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "GLMMFit":
-        if "reml" in options:
-            raise ArgumentError("update: a generalised model has no reml=.")
+        for name in ("reml", "start"):
+            if name in options:
+                raise ArgumentError(f"update: a generalised model has no {name}=.")
         return glmm(formula, data, **options)
 
     def summary(self) -> str:

@@ -4,12 +4,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from scipy.special import ndtri
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax._core.pickling import Portable
 from cholax.stats.lmm.design import Design
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 # lme4's isSingular, here in coordinates where the columns of a term are orthonormal.
 SINGULAR = 1e-4
+
+# Options of a fit that are no part of its model.
+_FIT_OPTIONS = ("max_evaluations", "progress", "reml", "start")
 
 
 @dataclass(frozen=True)
@@ -257,11 +262,12 @@ class MixedFit(Portable, ABC):
         old = self.design.formula
         text = old.text if formula is None else update_formula(old, formula)
         known = self.model.call
-        unknown = sorted(set(changes) - set(known) - {"reml", "max_evaluations", "progress"})
+        unknown = sorted(set(changes) - set(known) - set(_FIT_OPTIONS))
         if unknown:
-            raise ArgumentError(f"update: no option {unknown}; there are {sorted(known)}.")
-        options = {name: value for name, value in known.items() if name != "data"}
-        return self._refit(text, known["data"] if data is None else data, {**options, **changes})
+            there = sorted({*known, *_FIT_OPTIONS})
+            raise ArgumentError(f"update: no option {unknown}; there are {there}.")
+        given = {name: value for name, value in known.items() if name != "data"}
+        return self._refit(text, known["data"] if data is None else data, {**given, **changes})
 
     def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw responses from the fitted model, with new random effects and new noise.
@@ -273,7 +279,8 @@ class MixedFit(Portable, ABC):
         Returns:
             `(*shape, n)`.
         """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        options.random_key(key, "simulate")
+        shape = options.sizes(shape, "simulate")
         for_u, for_y = jax.random.split(key)
         size = (int(self.model.layout.offsets[-1]), math.prod(shape))
         y = self._responses(jax.random.normal(for_u, size, self.design.y.dtype), for_y)
@@ -304,8 +311,10 @@ class MixedFit(Portable, ABC):
         Raises:
             ArgumentError: an unknown method or name.
         """
-        if not 0.0 < level < 1.0:
-            raise ArgumentError(f"confint: level must lie between 0 and 1, got {level}.")
+        if not (isinstance(level, Real) and 0.0 < level < 1.0):
+            raise ArgumentError(
+                f"confint: level must lie between 0 and 1, got {options.shown(level)}."
+            )
         if isinstance(parameters, str):
             parameters = [parameters]
         if method == "profile":
