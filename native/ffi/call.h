@@ -26,6 +26,7 @@ struct Signature {
 struct Slot {
   void* data = nullptr;
   std::int64_t step = 0;  // elements; 0 where shared
+  std::int64_t core = 1;  // elements of one member
   std::int64_t last = 1;  // last dimension (number of right-hand sides for rank-2 slots)
 };
 
@@ -35,7 +36,10 @@ struct Call {
   std::int64_t batch = 1;
   bool flag = false;  // "transpose" and the like
   int roles[3] = {0, 1, 2};
+  unsigned linear = 0;   // bit i: the result is zero where operand i is (adjoint.h)
   ThreadSource threads;  // XLA's pool
+
+  bool is_linear(int i) const { return (linear >> i & 1u) != 0; }
 
   template <class T>
   const T* operand(int i, std::int64_t member) const {
@@ -55,6 +59,7 @@ inline std::int64_t fill_slot(const xf::AnyBuffer& buffer, int rank, Slot& slot)
   for (int d = 0; d < static_cast<int>(dims.size()); ++d)
     (d < batch_dims ? members : core) *= dims[d];
   slot.data = buffer.untyped_data();
+  slot.core = core;
   slot.step = batch_dims > 0 ? core : 0;
   slot.last = dims.size() == 0 ? 1 : dims[dims.size() - 1];
   return members;

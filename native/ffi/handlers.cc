@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/huge_pages.h"
+#include "ffi/adjoint.h"
 #include "ffi/dynamic.h"
 #include "ffi/kernels.h"
 #include "ffi/portable.h"
@@ -77,6 +78,8 @@ xf::Error lay_out(const Signature& signature, const xf::RemainingArgs& args,
     auto roles = attributes.get<xf::Span<const std::int64_t>>("roles");
     for (int i = 0; i < 3; ++i) call.roles[i] = static_cast<int>((*roles)[i]);
   }
+  if (attributes.contains("linear"))
+    call.linear = static_cast<unsigned>(*attributes.get<std::int64_t>("linear"));
   return xf::Error::Success();
 }
 
@@ -89,15 +92,21 @@ ThreadSource threads_of(xf::ThreadPool& pool) {
   return {static_cast<int>(pool.num_threads()), spawn, &pool};
 }
 
+template <class Kernel, class T>
+xf::Error run_as(const typename Kernel::Structure& structure, const Call& call) {
+  if (call.linear != 0) return run_adjoint<Kernel, T>(structure, call);
+  return Kernel::template run<T>(structure, call);
+}
+
 // Chooses the dtype and runs the kernel; no exception leaves.
 template <class Kernel>
 xf::Error run(const typename Kernel::Structure& structure, const Call& call, xf::DataType dtype) {
   try {
     switch (dtype) {
       case xf::DataType::F64:
-        return Kernel::template run<double>(structure, call);
+        return run_as<Kernel, double>(structure, call);
       case xf::DataType::F32:
-        return Kernel::template run<float>(structure, call);
+        return run_as<Kernel, float>(structure, call);
       default:
         return xf::Error::InvalidArgument("cholax: kernels take float32 or float64 values only.");
     }

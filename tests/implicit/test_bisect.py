@@ -75,6 +75,39 @@ def test_lanes_without_a_root_have_nan_derivatives_and_spare_the_others():
     assert got[1] != 1.0
 
 
+def test_a_discarded_lane_outside_the_domain_of_its_parameter_spoils_no_derivative():
+    def total(a, s):
+        def lane(a):
+            z, report = bisect(lambda z: z * z * s - jnp.sqrt(a), 0.0, 10.0, has_status=True)
+            return jnp.where(report.converged, z, 7.0)
+
+        return jnp.sum(jax.vmap(lane)(a))
+
+    # z = a^(1/4) s^(-1/2)
+    a = jnp.array([16.0, -1.0, 81.0])
+    by_a, by_s = jax.jit(jax.grad(total, (0, 1)))(a, 1.0)
+    assert_close(by_a, [1 / 32, 0.0, 1 / 108], value(np.float64))
+    assert_close(by_s, -2.5, value(np.float64))
+    by_both = jax.jit(jax.jacrev(jax.grad(total, 1), (0, 1)))(a, 1.0)
+    assert_close(by_both[0], [-1 / 64, 0.0, -1 / 216], value(np.float64))
+    assert_close(by_both[1], 3.75, value(np.float64))
+
+
+def test_a_sign_change_at_a_pole_is_no_root():
+    low, high = jnp.array([-1.0, 1.0, -1e-9, -1.0]), jnp.array([2.5, 2.0, 0.99, 2.0])
+
+    def F(z):
+        return jnp.stack([1 / z[0], jnp.tan(z[1]), jnp.sin(np.pi * z[2]), jnp.sign(z[3] - 0.3)])
+
+    for tolerance in (None, 0.1):
+        z, report = bisect(F, low, high, tol=tolerance, has_status=True)
+        assert report.code.tolist() == [status.POLE, status.POLE, 0, 0]
+        assert np.isnan(z).tolist() == [True, True, False, False]
+    assert_close(bisect(F, low, high)[3], 0.3, value(np.float64))
+    _, report = bisect(lambda z: 1 / z, -1.0, 2.5, has_status=True)
+    assert "pole" in report.reason()
+
+
 def test_equations_that_are_coupled_are_found_out():
     z, report = bisect(
         lambda z: z + 0.1 * z[::-1] - 1, jnp.zeros(4), 3.0 * jnp.ones(4), has_status=True

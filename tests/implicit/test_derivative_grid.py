@@ -9,52 +9,51 @@ import cholax.implicit as ci
 from tests import tolerances as tol
 
 X = np.array([0.3, 0.5, 0.8])
-START = jnp.zeros(3)
 
 # By solver and kind of equation: z(x), and the same in closed form.
 CASES = {
     ("root", "affine"): (
-        lambda x: ci.root(lambda z, x: 2 * z - x, START, x),
+        lambda x: ci.root(lambda z, x: 2 * z - x, jnp.zeros_like(x), x),
         lambda x: x / 2,
     ),
     ("root", "quadratic"): (
-        lambda x: ci.root(lambda z, x: z * z - x, START + 1, x),
+        lambda x: ci.root(lambda z, x: z * z - x, jnp.ones_like(x), x),
         jnp.sqrt,
     ),
     ("root", "partly affine"): (
         lambda x: ci.root(
             lambda z, x: jnp.stack([z[0] - x[0] * x[1], z[1] ** 2 - x[1], z[2] - x[2]]),
-            START + 1,
+            jnp.ones_like(x),
             x,
         ),
         lambda x: jnp.stack([x[0] * x[1], jnp.sqrt(x[1]), x[2]]),
     ),
     ("root", "unused"): (
-        lambda x: x * ci.root(lambda z, x: z**3 - 8.0, START + 1, x),
+        lambda x: x * ci.root(lambda z, x: z**3 - 8.0, jnp.ones_like(x), x),
         lambda x: 2 * x,
     ),
     ("fixed_point", "affine"): (
-        lambda x: ci.fixed_point(lambda z, x: 0.5 * z + x, START, x),
+        lambda x: ci.fixed_point(lambda z, x: 0.5 * z + x, jnp.zeros_like(x), x),
         lambda x: 2 * x,
     ),
     ("fixed_point", "quadratic"): (
-        lambda x: ci.fixed_point(lambda z, x: 0.5 * (z + x / z), START + 1, x),
+        lambda x: ci.fixed_point(lambda z, x: 0.5 * (z + x / z), jnp.ones_like(x), x),
         jnp.sqrt,
     ),
     ("minimize", "affine"): (
-        lambda x: ci.minimize(lambda z, x: jnp.sum(z * z - x * z), START, x),
+        lambda x: ci.minimize(lambda z, x: jnp.sum(z * z - x * z), jnp.zeros_like(x), x),
         lambda x: x / 2,
     ),
     ("minimize", "quadratic"): (
-        lambda x: ci.minimize(lambda z, x: jnp.sum(jnp.exp(z) - x * z), START, x),
+        lambda x: ci.minimize(lambda z, x: jnp.sum(jnp.exp(z) - x * z), jnp.zeros_like(x), x),
         jnp.log,
     ),
     ("bisect", "affine"): (
-        lambda x: ci.bisect(lambda z, x: 2 * z - x, START, 2.0, x),
+        lambda x: ci.bisect(lambda z, x: 2 * z - x, jnp.zeros_like(x), 2.0, x),
         lambda x: x / 2,
     ),
     ("bisect", "quadratic"): (
-        lambda x: ci.bisect(lambda z, x: z * z - x, START, 2.0, x),
+        lambda x: ci.bisect(lambda z, x: z * z - x, jnp.zeros_like(x), 2.0, x),
         jnp.sqrt,
     ),
 }
@@ -96,6 +95,35 @@ def test_affine_equations_have_second_derivatives_in_reverse_mode(solver, mode):
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_second_derivatives_are_exact(case, mode, program):
     check(case, mode, program)
+
+
+def check_all_modes(case, n):
+    """The four compositions in one program, with 0 unknowns or 1."""
+    solve, exact = CASES[case]
+
+    def hessians(f):
+        return [MODES[mode](lambda x: jnp.sum(jnp.sin(f(x)))) for mode in MODES]
+
+    @jax.jit
+    def everything(x):
+        return [[h(x) for h in hessians(f)] for f in (solve, exact)]
+
+    got, want = everything(jnp.asarray(X[:n]))
+    for mode, one, other in zip(MODES, got, want, strict=True):
+        assert one.shape == (n, n), mode
+        tol.assert_close(one, other, tol.gradient(jnp.float64))
+
+
+@pytest.mark.parametrize("solver", ["root", "fixed_point", "minimize", "bisect"])
+def test_second_derivatives_with_nothing_to_solve(solver):
+    check_all_modes((solver, "quadratic"), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("case", [c for c in CASES if c[1] != "partly affine"], ids=" ".join)
+def test_second_derivatives_with_few_unknowns(case, n):
+    check_all_modes(case, n)
 
 
 def lane(a):

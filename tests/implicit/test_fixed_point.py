@@ -77,7 +77,9 @@ def test_anderson_is_faster_than_plain_and_converges_where_plain_cannot():
     assert anderson.converged
     assert anderson.steps < 0.5 * plain.steps
     assert np.isnan(lost).all()
-    assert why.code in (status.NOT_FINITE, status.NO_PROGRESS)
+    # Its residual grows at each of the 1000 steps, to 1e176: finite, and never a new smallest one,
+    # so that more steps, the advice for MAX_STEPS, would lead nowhere.
+    assert why.code == status.NO_PROGRESS
     assert_close(found, np.arange(1.0, 4.0) / 2.5, value(np.float64))
 
 

@@ -1,6 +1,8 @@
 """Every public class pickles, copies and travels between processes, with the same results."""
 
 import copy
+import importlib
+import importlib.util
 import inspect
 import multiprocessing
 import pickle
@@ -33,7 +35,11 @@ NAMESPACES = (
     cs.likelihoods,
     cs.latent,
     numdiff,
+    numdiff.engine,
+    cx.testing,
 )
+# Those whose library is installed; their classes are named with the library.
+LIBRARIES = ("lineax", "optimistix", "numpyro")
 
 S = np.array([[4.0, 1.0, 0.0], [1.0, 5.0, 2.0], [0.0, 2.0, 6.0]])
 B = np.array([1.0, 2.0, 3.0])  # NumPy: spawned processes read this before float64 is enabled
@@ -53,6 +59,19 @@ def residual(x):
 
 def energy(x):
     return jnp.sum(x**4) + jnp.sum(x[1:] * x[:-1])
+
+
+@jax.jit
+def compiled_residual(x):
+    return residual(x)
+
+
+@jax.custom_jvp
+def ruled_energy(x):
+    return energy(x)
+
+
+ruled_energy.defjvp(lambda x, t: jax.jvp(energy, x, t))
 
 
 def element(x):
@@ -213,8 +232,136 @@ EXAMPLES = {
 }
 
 
+def _differences(name, f):
+    """A derivative by differences with its error bars, and one that was called before."""
+
+    def made():
+        D = getattr(numdiff, name)(f, with_error=True)
+        D(B)
+        return D
+
+    return made, lambda D: D(B)
+
+
+EXAMPLES |= {
+    "Difference gradient": _differences("gradient", energy),
+    "Difference jacobian": _differences("jacobian", residual),
+    "Difference hessian": _differences("hessian", energy),
+    "Difference coloured": (
+        lambda: numdiff.jacobian(residual, "central", sparsity=np.eye(3) + np.eye(3, k=1)),
+        lambda D: D(B).values,
+    ),
+    "Options": (lambda: numdiff.gradient(energy, scale=2.0).options, lambda o: (o.where, o.scale)),
+    "Frame": (
+        lambda: numdiff.gradient(energy).flat(jnp.asarray(B), ())[1],
+        lambda frame: tuple(frame),
+    ),
+    "Estimate": (lambda: numdiff.engine.Estimate(*map(jnp.asarray, (B, B, B))), tuple),
+    "Report": (
+        lambda: cx.testing.check_derivatives(energy, [jnp.asarray(B)], order=1),
+        lambda r: [(c.derivative, c.difference) for c in r.comparisons],
+    ),
+}
+
+
+def _lineax():
+    import lineax as lx
+
+    from cholax.integrations import lineax as ours
+
+    def operator():
+        return ours.SparseMatrixLinearOperator(matrix(), lx.positive_semidefinite_tag)
+
+    def solution(solver):
+        return lambda: lx.linear_solve(operator(), jnp.asarray(B), solver())
+
+    def solved(solver):
+        return lx.linear_solve(operator(), jnp.asarray(B), solver).value
+
+    def again(solution):
+        # The state holds the factor, with which another system is solved.
+        return solution.value, solution.state.factor.solve(B)
+
+    return {
+        "lineax.SparseMatrixLinearOperator": (operator, lambda A: A.mv(jnp.asarray(B))),
+        "lineax.Cholesky": (ours.Cholesky, solved),
+        "lineax.Cholesky with a pattern": (
+            lambda: ours.Cholesky("natural", sparsity=matrix().pattern),
+            solved,
+        ),
+        "lineax.LU": (ours.LU, solved),
+        "lineax.LU with a capacity": (lambda: ours.LU(capacity=2.0), solved),
+        "lineax.Solution by Cholesky": (solution(ours.Cholesky), again),
+        "lineax.Solution by LU": (solution(ours.LU), again),
+    }
+
+
+def _newton_residual(y, c):
+    return y**3 + 4 * y - jnp.roll(y, 1) - c
+
+
+def _optimistix():
+    import optimistix as optx
+
+    from cholax.integrations.optimistix import SparseNewton
+
+    def found(solver):
+        return optx.root_find(_newton_residual, solver, jnp.ones(3), 4.0, adjoint=solver.adjoint())
+
+    def made():
+        return SparseNewton(1e-8, 1e-8)
+
+    return {
+        "optimistix.SparseNewton": (made, lambda solver: found(solver).value),
+        "optimistix.Solution": (
+            lambda: found(made()),
+            lambda solution: (solution.value, solution.stats["num_steps"]),
+        ),
+    }
+
+
+def _numpyro():
+    from cholax.integrations import numpyro as ours
+
+    def plane():
+        return cs.Constraints(np.ones(3), np.array([2.0]))
+
+    key = jax.random.key(0)
+    return {
+        "numpyro.GMRF": (
+            lambda: ours.GMRF(jnp.asarray(B), matrix()),
+            lambda d: (d.log_prob(B), d.sample(key), d.mean),
+        ),
+        "numpyro.GMRF on a plane": (
+            lambda: ours.GMRF(jnp.asarray(B), matrix(), plane()),
+            lambda d: (d.sample(key), d.variance),
+        ),
+        "numpyro.AffineSubspace": (
+            lambda: ours.AffineSubspace(plane()),
+            lambda s: (s(B), s(jnp.ones(3) * 2 / 3)),
+        ),
+        "numpyro.PlaneTransform": (
+            lambda: ours.PlaneTransform(plane()),
+            lambda t: t(jnp.asarray(B[:2])),
+        ),
+    }
+
+
+for _library, _examples in zip(LIBRARIES, (_lineax, _optimistix, _numpyro), strict=True):
+    if importlib.util.find_spec(_library) is not None:
+        EXAMPLES |= _examples()
+
+
 def public_classes():
     found = {}
+    for library in LIBRARIES:
+        if importlib.util.find_spec(library) is None:
+            continue
+        module = importlib.import_module(f"cholax.integrations.{library}")
+        for name, value in vars(module).items():
+            own = inspect.isclass(value) and value.__module__ == module.__name__
+            if own and not name.startswith("_"):
+                found[f"{library}.{name}"] = value
     for space in NAMESPACES:
         for name, value in vars(space).items():
             own = inspect.isclass(value) and value.__module__.startswith("cholax")
@@ -235,7 +382,14 @@ def test_every_public_class_has_an_example():
     assert set(public_classes()) <= {name.split()[0] for name in EXAMPLES}
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+# Seconds to fit or compile; all other results are made of the same parts.
+SLOW = ("GeneralizedLinearMixedModel", "GLMMFit", "Fit", "Report")
+SLOW += ("Difference jacobian", "Difference hessian", "Difference coloured")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in EXAMPLES]
+)
 def test_pickles_and_copies_give_the_same_results(name):
     make, observe = EXAMPLES[name]
     made = make()
@@ -302,6 +456,14 @@ def test_functions_without_a_name_need_cloudpickle():
     again = pickle.loads(cloudpickle.dumps(H))
     np.testing.assert_array_equal(again(B).values, H(B).values)
     np.testing.assert_array_equal(copy.deepcopy(H)(B).values, H(B).values)
+
+
+def test_functions_that_jax_has_wrapped_go_by_their_names():
+    for made in (cx.jacobian(compiled_residual), cx.hessian(ruled_energy), cx.jacobian(jnp.sin)):
+        again = pickle.loads(pickle.dumps(made))
+        np.testing.assert_array_equal(again(B).values, made(B).values)
+        again = copy.deepcopy(made)
+        np.testing.assert_array_equal(again(B).values, made(B).values)
 
 
 def test_keys_and_containers_are_packed():

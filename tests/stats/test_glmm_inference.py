@@ -52,6 +52,7 @@ def normal(data):
     return glmm("normal ~ x", data, family="gaussian")
 
 
+@pytest.mark.slow
 def test_standard_errors_of_family_parameters_on_both_scales(data, normal, inflated):
     # For the normal distribution Var(log σ̂) = 1/2n.
     tol.assert_close(normal.family_internal["sd"], np.log(normal.family_parameters["sd"]), 1e-12)
@@ -65,6 +66,7 @@ def test_standard_errors_of_family_parameters_on_both_scales(data, normal, infla
     assert "(se " in str(inflated)
 
 
+@pytest.mark.slow
 def test_zero_inflated_counts_have_their_mean_and_are_drawn(data, inflated):
     # The estimates solve: mean of y = (1 − π) λ, share of zeros = π + (1 − π) exp(−λ).
     y, pi = np.asarray(data["some"]), inflated.family_parameters["zero_probability"]
@@ -108,6 +110,7 @@ def test_profile_interval_is_where_the_likelihood_falls_by_half_a_chi_square(dat
             normal.confint(**options)
 
 
+@pytest.mark.slow
 def test_predictions_of_counts_on_both_scales_with_standard_errors(data, mixed):
     new = data[7:20]
     eta, se = mixed.predict(new, se=True)

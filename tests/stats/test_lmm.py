@@ -206,7 +206,7 @@ def test_wald_intervals_and_their_names(fit):
     with pytest.raises(ValueError, match="no Wald interval"):
         fit.confint(parameters=["sigma"])
     for level in (-1, 95, "a", np.nan, None):
-        with pytest.raises(ArgumentError, match="level must lie between 0 and 1, got"):
+        with pytest.raises(ArgumentError, match="level must be between 0 and 1, got"):
             fit.confint(level)
 
 
@@ -281,13 +281,13 @@ def test_profile_intervals_end_where_the_deviance_is_a_quantile_higher(batches, 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"start": [np.nan]}, "start must be finite"),
-        ({"start": ["one"]}, "start must be numbers"),
+        ({"start": [np.nan]}, "start must be finite numbers, got"),
+        ({"start": ["one"]}, "start must be real numbers, got"),
         ({"start": [1.0, 2.0]}, r"start must have shape \(1,\).* g.Intercept"),
-        ({"max_evaluations": -1}, "max_evaluations must be an integer >= 0, got -1"),
-        ({"max_evaluations": "many"}, "max_evaluations must be an integer"),
+        ({"max_evaluations": -1}, "max_evaluations must be a positive integer, got -1"),
+        ({"max_evaluations": "many"}, "max_evaluations must be a positive integer, got 'many'"),
         ({"reml": "no"}, "reml must be True or False, got 'no'"),
-        ({"progress": 3}, "progress must be True or False, got 3. Or give a function"),
+        ({"progress": 3}, "progress must be True, False or a function, got 3"),
     ],
 )
 def test_options_without_sense_are_refused(option, message):

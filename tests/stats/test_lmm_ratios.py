@@ -120,6 +120,7 @@ def test_minimiser_reports_a_hessian_that_is_not_finite():
     assert not found.converged
 
 
+@pytest.mark.slow
 def test_generalised_fit_ends_at_rounding():
     rng = np.random.default_rng(0)
     g = np.repeat(np.arange(8), 5)

@@ -99,6 +99,79 @@ def flag(value: Any, where: str, name: str, *, remedy: str = "") -> bool:
     raise _refused(where, name, "True or False", value, remedy)
 
 
+def fraction(value: Any, where: str, name: str = "level") -> float:
+    """A number between 0 and 1, both excluded: a coverage, a probability.
+
+    Example:
+        >>> fraction(0.95, "confint")
+        0.95
+        >>> fraction(95, "confint")
+        Traceback (most recent call last):
+            ...
+        cholax._core.errors.ArgumentError: confint: level must be between 0 and 1, got 95.
+    """
+    number = _real(value)
+    if number is None or isinstance(number, Tracer) or not 0 < number < 1:
+        raise _refused(where, name, "between 0 and 1", value, "")
+    return number
+
+
+def vector(
+    value: Any, where: str, name: str, shape: tuple[int, ...], *, remedy: str = ""
+) -> np.ndarray:
+    """Finite real numbers of a shape as a float64 array; nested lists will do.
+
+    Example:
+        >>> vector([1, 2], "lmm", "start", (2,)).tolist()
+        [1.0, 2.0]
+        >>> vector([float("nan")], "lmm", "start", (1,))
+        Traceback (most recent call last):
+            ...
+        cholax._core.errors.ArgumentError: lmm: start must be finite numbers, got [nan].
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:  # ragged, traced
+        raise _refused(where, name, f"numbers of shape {shape}", value, remedy) from error
+    if array.dtype.kind not in "fiu":
+        raise _refused(where, name, "real numbers", value, remedy)
+    if array.shape != shape:
+        message = f"{where}: {name} must have shape {shape}, got {array.shape}."
+        raise ArgumentError(f"{message} {remedy}".rstrip())
+    array = array.astype(np.float64)
+    if not np.all(np.isfinite(array)):
+        raise _refused(where, name, "finite numbers", value, remedy)
+    return array
+
+
+def texts(value: Any, where: str, name: str) -> tuple[str, ...]:
+    """One text or several, such as names of parameters, as a tuple.
+
+    Example:
+        >>> texts("x", "confint", "parameters"), texts(["x", "z"], "confint", "parameters")
+        (('x',), ('x', 'z'))
+    """
+    given = (value,) if isinstance(value, str) else value
+    listed = isinstance(given, list | tuple | set | frozenset)
+    if not listed or not all(isinstance(x, str) for x in given):
+        raise _refused(where, name, "a text or several", value, "")
+    return tuple(given)
+
+
+def progress(value: Any, where: str) -> Any:
+    """True, False or a function; None is False.
+
+    Example:
+        >>> progress(None, "lmm"), progress(print, "lmm") is print
+        (False, True)
+    """
+    if value is None or isinstance(value, bool | np.bool_):
+        return bool(value)
+    if callable(value):
+        return value
+    raise _refused(where, "progress", "True, False or a function", value, "")
+
+
 def function(value: Any, where: str, name: str = "the function") -> Any:
     """A callable.
 
@@ -139,6 +212,22 @@ def sizes(value: Any, where: str, name: str = "shape") -> tuple[int, ...]:
             raise ShapeError(f"{where}: sizes must not be negative, got {name} {found}.")
         raise _refused(where, name, "an integer >= 0 or a tuple of them", value, "")
     return tuple(size for size in found if size is not None)
+
+
+def shapes(value: Any, where: str, name: str) -> Any:
+    """A pytree of arrays or of `jax.ShapeDtypeStruct`.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> given = jax.ShapeDtypeStruct((2,), np.float64)
+        >>> shapes(given, "jacobian", "result") is given
+        True
+    """
+    for leaf in jax.tree.leaves(value):
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            wanted = "a jax.ShapeDtypeStruct, an array, or a pytree of them"
+            raise _refused(where, name, wanted, leaf, "")
+    return value
 
 
 def shown(value: Any, limit: int = 60) -> str:

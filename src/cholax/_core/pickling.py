@@ -4,7 +4,9 @@ A pickled JAX array of float64 is read as float32, without a word, where 64-bit 
 So no class leaves its arrays to JAX: they are packed here and checked when they are read.
 """
 
+import functools
 import importlib
+import sys
 from collections.abc import Callable
 from functools import cached_property, wraps
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -61,10 +63,47 @@ class PackedTree:
         return jax.tree.structure(self.skeleton)
 
 
+class Named:
+    """A function of a module on its way: `jit`, `custom_jvp` and `vmap` ones do not pickle.
+
+    Pickle looks the function inside up by its name and finds the wrapped one instead.
+    """
+
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Named, (self.module, self.name)
+
+    def unpack(self) -> Any:
+        """The function again."""
+        return functools.reduce(getattr, self.name.split("."), importlib.import_module(self.module))
+
+
+def _named(x: Any) -> Named | None:
+    """What to pickle in the place of a wrapped function that its module has under its name.
+
+    Those of the main program are left to cloudpickle, which sends them as a whole: another process
+    has another main program.
+    """
+    module, name = getattr(x, "__module__", None), getattr(x, "__qualname__", None)
+    if not hasattr(x, "__wrapped__") or not isinstance(name, str) or module == "__main__":
+        return None
+    found = sys.modules.get(module) if isinstance(module, str) else None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return Named(module, name) if found is x else None
+
+
 def pack(x: Any) -> Any:
     """`x` with the arrays in it packed, inside tuples, lists and dictionaries as well."""
     if isinstance(x, Tracer):
         return x
+    if callable(x) and (named := _named(x)) is not None:
+        return named
     if isinstance(x, jax.Array):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return Packed(np.asarray(jax.random.key_data(x)), str(jax.random.key_impl(x)))
@@ -76,7 +115,7 @@ def pack(x: Any) -> Any:
 
 def unpack(x: Any) -> Any:
     """The inverse of `pack`."""
-    return x.unpack() if isinstance(x, Packed | PackedTree) else _inside(unpack, x)
+    return x.unpack() if isinstance(x, Packed | PackedTree | Named) else _inside(unpack, x)
 
 
 def _inside(change: Callable[[Any], Any], x: Any) -> Any:

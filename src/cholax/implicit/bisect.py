@@ -14,10 +14,10 @@ from cholax._core.errors import ArgumentError, ShapeError
 from cholax._core.failures import tolerant
 from cholax._core.jax_compat import boundary
 from cholax.implicit import status as codes
-from cholax.implicit.programs import solved
 from cholax.implicit.status import Status, checked_limits, conclude, make_status
 from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import elementwise_solution
+from cholax.sparsediff.remembered import solved
 
 # Mixtures of the two ends that tell coupled equations from independent ones.
 MIXTURES = 3
@@ -27,6 +27,8 @@ class _State(NamedTuple):
     low: jax.Array
     high: jax.Array
     sign: jax.Array  # of F at the low end
+    at_low: jax.Array  # |F| at the two ends
+    at_high: jax.Array
     done: jax.Array
     finite: jax.Array
     steps: jax.Array
@@ -62,7 +64,8 @@ def bisect(
         throw: raise `ConvergenceError` where an entry has no bracket or is not narrow enough.
 
     Returns:
-        z; NaN in the entries without a sign change, or where F is NaN on the way.
+        z; NaN in the entries without a sign change, where F is NaN on the way, or where the sign
+        changes at a pole. At a jump through zero z is the place of the jump.
 
     Raises:
         ArgumentError: an end that is not finite.
@@ -146,12 +149,15 @@ def _bisect(
         middle = s.low + (s.high - s.low) / 2
         f = F(middle)
         left = jnp.sign(f) == s.sign
-        low = jnp.where(s.done | ~(left | (f == 0)), s.low, middle)
-        high = jnp.where(s.done | left, s.high, middle)
+        keep_low, keep_high = s.done | ~(left | (f == 0)), s.done | left
+        low, high = jnp.where(keep_low, s.low, middle), jnp.where(keep_high, s.high, middle)
+        at_low = jnp.where(keep_low, s.at_low, jnp.abs(f))
+        at_high = jnp.where(keep_high, s.at_high, jnp.abs(f))
         spread = jnp.abs(high - low)
         narrow = (spread <= width) | (spread <= 2 * eps * jnp.maximum(jnp.abs(low), jnp.abs(high)))
         finite = s.finite & (s.done | ~jnp.isnan(f))
-        return _State(low, high, s.sign, s.done | narrow | ~finite, finite, s.steps + ~s.done)
+        done, steps = s.done | narrow | ~finite, s.steps + ~s.done
+        return _State(low, high, s.sign, at_low, at_high, done, finite, steps)
 
     at_low, at_high = f_low == 0, f_high == 0
     bracket = jnp.sign(f_low) * jnp.sign(f_high) <= 0
@@ -159,6 +165,8 @@ def _bisect(
         jnp.where(at_high & ~at_low, high, low),
         jnp.where(at_low, low, high),
         jnp.sign(f_low),
+        jnp.abs(f_low),
+        jnp.abs(f_high),
         at_low | at_high | ~bracket,
         jnp.isfinite(low + high) & ~jnp.isnan(f_low + f_high),
         jnp.zeros(low.shape, jnp.int32),
@@ -172,6 +180,11 @@ def _bisect(
     code = jnp.where(last.finite, code, codes.NOT_FINITE)
     code = jnp.where(_coupled(F, low, high, f_low, f_high), codes.NOT_ELEMENTWISE, code)
     residual, error = jnp.abs(F(z)), jnp.abs(last.high - last.low) / 2
+    # A continuous F falls towards its root; one that has grown changes its sign through infinity.
+    smallest = jnp.minimum(jnp.minimum(last.at_low, last.at_high), residual)
+    grown = smallest > jnp.maximum(jnp.abs(f_low), jnp.abs(f_high))
+    code = jnp.where((code == codes.CONVERGED) & grown, codes.POLE, code)
+    code = jnp.where((code == codes.CONVERGED) & jnp.isnan(residual), codes.NOT_FINITE, code)
     status = make_status(code, last.steps, residual, error)
     status = Status(*(jnp.broadcast_to(x, z.shape) for x in status))
     # Where F is not finite inside the bracket, an end at which it is: see `elementwise_solution`.

@@ -13,11 +13,11 @@ from cholax._core.jax_compat import boundary
 from cholax.implicit.anderson import iterate_map
 from cholax.implicit.linear import DENSE_LIMIT, choose, from_factor
 from cholax.implicit.newton import check_damping
-from cholax.implicit.programs import solved
 from cholax.implicit.root import newton_solution
 from cholax.implicit.status import Status, checked_limits, conclude
 from cholax.implicit.system import System, check_square, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
+from cholax.sparsediff.remembered import solved
 from cholax.sparsediff.sparsity import pattern_of
 
 # Each GMRES solve gains this much; refinement repeats it until the derivative is exact.

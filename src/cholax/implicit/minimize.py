@@ -15,7 +15,6 @@ from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
 from cholax.implicit.linear import DENSE_LIMIT, from_factor
 from cholax.implicit.newton import newton
-from cholax.implicit.programs import solved
 from cholax.implicit.status import Status, checked_limits, conclude
 from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
@@ -23,6 +22,7 @@ from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.sparsediff.hessian import hessian
+from cholax.sparsediff.remembered import solved
 from cholax.sparsediff.sparsity import pattern_of
 
 

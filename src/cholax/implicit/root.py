@@ -10,10 +10,10 @@ from cholax._core.failures import tolerant
 from cholax._core.jax_compat import boundary
 from cholax.implicit.linear import LinearSolver, choose, from_factor
 from cholax.implicit.newton import check_damping, newton
-from cholax.implicit.programs import solved
 from cholax.implicit.status import checked_limits, conclude
 from cholax.implicit.system import System, check_square, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
+from cholax.sparsediff.remembered import solved
 from cholax.sparsediff.sparsity import pattern_of
 
 

@@ -21,6 +21,7 @@ NOT_FINITE = 4
 NO_BRACKET = 5
 NOT_A_MINIMUM = 6
 NOT_ELEMENTWISE = 7
+POLE = 8
 
 REASONS = {
     CONVERGED: "converged",
@@ -35,6 +36,8 @@ REASONS = {
     "elsewhere",
     NOT_ELEMENTWISE: "an entry of the result depends on another entry of z; for coupled equations "
     "use cx.root",
+    POLE: "the sign changes at a pole, where the function grows without bound, and not at a root; "
+    "take another interval",
 }
 
 

@@ -13,7 +13,7 @@ from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import split_closure
-from cholax.implicit.programs import split_arguments
+from cholax.sparsediff.remembered import split_arguments
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,13 @@ def elementwise_solution(
         start, theta = primals
         z, status = out = solution(start, theta)
         ok = status.converged
-        change = jax.jvp(lambda *t: residual(z, *t), tuple(theta), tuple(tangents[1]))[1]
+        # With no solution at all F may be anything there, as in `implicit_solution`.
+        some = jnp.any(ok)
+        z, *theta = detach(some, [z, *theta])
+        moved = [keep(some, t) for t in tangents[1]]
+        change = jax.jvp(lambda *t: residual(z, *t), tuple(theta), tuple(moved))[1]
         slope = jax.jvp(lambda z: residual(z, *theta), (z,), (jnp.ones_like(z),))[1]
-        dz = -change / jnp.where(ok, slope, 1)
+        dz = keep(some, -change / jnp.where(ok, slope, 1))
         return out, (dz, jax.tree.map(_zero_tangent, status))
 
     solution.defjvp(rule)

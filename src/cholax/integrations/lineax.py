@@ -15,11 +15,13 @@ import lineax as lx
 import numpy as np
 
 from cholax._core.errors import StructureError
+from cholax._core.options import shapes, shown
 from cholax.integrations._linear_maps import FlatStructure, sparse_from_dense, sparse_jacobian
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.diagonals import diags, eye
 from cholax.linalg.lu import lu
 from cholax.linalg.matrix import SparseMatrix
+from cholax.linalg.operands import pattern_of
 from cholax.ordering import resolve
 from cholax.patterns import Pattern
 from cholax.patterns.algebra import expand
@@ -70,6 +72,9 @@ class SparseMatrixLinearOperator(lx.AbstractLinearOperator):
             )
         self.matrix = matrix
         self.tags = frozenset(tags if isinstance(tags, set | frozenset | tuple | list) else [tags])
+        where = "SparseMatrixLinearOperator"
+        shapes(in_structure, where, "in_structure")
+        shapes(out_structure, where, "out_structure")
         self._source = _structure(in_structure, matrix.shape[1], matrix.dtype)
         self._target = _structure(out_structure, matrix.shape[0], matrix.dtype)
 
@@ -219,6 +224,9 @@ def sparse_matrix(
         >>> sparse_matrix(J).diagonal().tolist()
         [2.0, 6.0]
     """
+    if not isinstance(operator, lx.AbstractLinearOperator):
+        raise StructureError(f"sparse_matrix: need a lineax operator, got {shown(operator)}.")
+    sparsity = _pattern(sparsity, "sparse_matrix")
     found = _from_parts(operator, sparsity)
     if found is not None:
         return found
@@ -282,6 +290,10 @@ class _State(eqx.Module):
     layout: _Layout = eqx.field(static=True)
 
 
+def _pattern(sparsity: Any, where: str) -> Pattern | None:
+    return None if sparsity is None else pattern_of(sparsity, f"{where}: sparsity")
+
+
 class _Direct(lx.AbstractLinearSolver[_State]):
     """What the two solvers share: options, transposition and conjugation of a real factor."""
 
@@ -337,7 +349,7 @@ class Cholesky(_Direct):
 
     def __init__(self, ordering: Any = "auto", *, sparsity: Pattern | None = None) -> None:
         self.ordering = resolve(ordering)
-        self.sparsity = sparsity
+        self.sparsity = _pattern(sparsity, type(self).__name__)
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> _State:
         """Factor ±A."""
@@ -391,7 +403,7 @@ class LU(_Direct):
         capacity: float | None = None,
     ) -> None:
         self.ordering = resolve(ordering)
-        self.sparsity = sparsity
+        self.sparsity = _pattern(sparsity, type(self).__name__)
         self.capacity = capacity
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict[str, Any]) -> _State:

@@ -19,6 +19,7 @@ from numpyro.distributions.util import validate_sample
 
 import cholax.stats as stats
 from cholax._core.errors import ShapeError, StructureError
+from cholax._core.foreign import refuse_foreign
 from cholax.linalg.construct import from_scipy
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.constraints import Constraints
@@ -179,7 +180,8 @@ class GMRF(Distribution):
         self.precision = precision
         self.constraints = constraints
         self.null_space, self.ordering = static
-        loc = jnp.asarray(loc, dtype) if jnp.ndim(loc) == 0 else jnp.asarray(loc)
+        refuse_foreign(loc, "GMRF: loc")
+        loc = jnp.asarray(loc, dtype) if np.ndim(loc) == 0 else jnp.asarray(loc)
         if loc.dtype != dtype or (loc.ndim and loc.shape[-1] not in (1, n)):
             raise ShapeError(
                 f"GMRF: need loc of shape (..., {n}) and dtype {dtype}, got {loc.shape} of "

@@ -10,6 +10,8 @@ from typing import Any
 import lineax as lx
 import optimistix as optx
 
+from cholax._core import options
+from cholax._core.errors import ArgumentError
 from cholax.integrations.lineax import LU
 from cholax.patterns import Pattern
 
@@ -56,12 +58,18 @@ class SparseNewton(optx.Newton):
         *,
         sparsity: Pattern | None = None,
     ) -> None:
-        self.rtol = rtol
-        self.atol = atol
-        self.norm = norm
-        self.kappa = kappa
+        where = "SparseNewton"
+        self.rtol = options.tolerance(rtol, where, "rtol")
+        self.atol = options.tolerance(atol, where, "atol")
+        self.norm = options.function(norm, where, "norm")
+        self.kappa = options.positive(kappa, where, "kappa")
         self.linear_solver = LU(sparsity=sparsity) if linear_solver is None else linear_solver
-        self.cauchy_termination = cauchy_termination
+        if not isinstance(self.linear_solver, lx.AbstractLinearSolver):
+            raise ArgumentError(
+                f"{where}: linear_solver must be a solver of lineax, got "
+                f"{options.shown(linear_solver)}. Those of cholax.integrations.lineax are sparse."
+            )
+        self.cauchy_termination = options.flag(cauchy_termination, where, "cauchy_termination")
 
     def adjoint(self) -> optx.ImplicitAdjoint:
         """The implicit function theorem with this solver's linear solver."""

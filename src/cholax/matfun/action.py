@@ -18,12 +18,14 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from cholax._core import options
 from cholax._core.dtypes import check_same_dtype, check_values
-from cholax._core.errors import ArgumentError, ShapeError, StructureError
+from cholax._core.errors import ArgumentError, ShapeError, StructureError, UnsupportedError
 from cholax._core.foreign import refuse_foreign
 from cholax._core.jax_compat import boundary
 from cholax._core.norms import max_norm
 from cholax.linalg import SparseMatrix
+from cholax.sparsediff.remembered import solved
 
 Array = jax.Array
 # Taylor degree and the ‖hA‖₁ up to which its backward error is below rounding (their table 3.1).
@@ -78,9 +80,19 @@ def expm_multiply(
     where = "expm_multiply"
     start = check_values(b, where)
     refuse_foreign(t, f"{where}: t")
+    if np.shape(t) != () or jnp.issubdtype(jnp.result_type(t), jnp.complexfloating):
+        raise ArgumentError(
+            f"{where}: t must be one real number, got {options.shown(t)}. "
+            "Use jax.vmap over several times."
+        )
     time = jnp.asarray(t, start.dtype)
     if isinstance(A, SparseMatrix):
         product, shift, bound = _of_matrix(A, start)
+    elif not callable(A):
+        raise UnsupportedError(
+            f"{where}: A must be a SparseMatrix or a function y ↦ A y, got {options.shown(A)}. "
+            "Convert with cx.from_scipy or cx.from_dense."
+        )
     elif norm is None:
         raise ArgumentError(
             f"{where}: a matrix-vector product needs norm=, a bound of the norm of A, got none. "
@@ -95,7 +107,23 @@ def expm_multiply(
     most = _most_steps(steps, max_steps, where)
     if isinstance(A, SparseMatrix):
         return _march_matrix(A, start, time, shift, steps, most, degree)
-    return _march(product, start, time, shift, steps, most, degree)
+
+    def march(product: Callable[[Array], Array], start: Array, args: Any) -> Array:
+        _check_product(product, start, where)
+        return _march(product, start, *args, most, degree)
+
+    return solved(march, product, start, (time, shift, steps), (where, most, degree))
+
+
+def _check_product(product: Callable[[Array], Array], start: Array, where: str) -> None:
+    out = jax.eval_shape(product, start)
+    shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(out)]
+    if shapes != [(start.shape, start.dtype)]:
+        got = ", ".join(f"{dtype} {shape}" for shape, dtype in shapes) or "nothing"
+        raise ShapeError(
+            f"{where}: the product with A must be like b, {start.dtype} {start.shape}, got {got}. "
+            "A is square and real."
+        )
 
 
 @partial(jax.jit, static_argnames=("most", "degree"))

@@ -18,11 +18,14 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.jax_compat import boundary
 from cholax._core.linear_map import linear_map
 from cholax.matfun.triangular import lower_triangular, turned
+from cholax.sparsediff.captured import captured
+from cholax.sparsediff.remembered import remembered
 
 Array = jax.Array
 # Marks what `matrix_function` returns, which has its rule already.
@@ -141,6 +144,8 @@ def matrix_function(f: Callable[..., Any], *, host: bool = False) -> Callable[[A
     References:
         Mathias (1996), SIAM J. Matrix Anal. Appl. 17; Higham (2008), Functions of Matrices, ch. 3.
     """
+    options.function(f, "matrix_function", "f")
+    host = options.flag(host, "matrix_function", "host")
     name = getattr(f, "__name__", type(f).__name__)
     inner = MatrixFunction(_through_host(f, name) if host else f, name)
 
@@ -202,6 +207,17 @@ def _check_commutes(A: ArrayLike, value: Array, name: str) -> None:
         )
 
 
+def _kept(f: Callable[[Array], Array]) -> Callable[[ArrayLike], Array]:
+    """The function with its rule, made once, so that its compiled derivatives are found again."""
+    options.function(f, "frechet", "f")
+
+    def make() -> MatrixFunction:
+        return MatrixFunction(f, getattr(f, "__name__", "f"))
+
+    held = captured(f)
+    return make() if held is None else remembered(("frechet", held), make)
+
+
 @boundary
 def frechet(f: Callable[[Array], Array], A: ArrayLike, E: ArrayLike) -> Array:
     """L(A, E), the derivative of a matrix function at A in the direction E.
@@ -238,5 +254,5 @@ def frechet(f: Callable[[Array], Array], A: ArrayLike, E: ArrayLike) -> Array:
             "Convert one of them with .astype()."
         )
     known = isinstance(f, MatrixFunction) or getattr(f, _OWN, False)
-    function = f if known else MatrixFunction(f, getattr(f, "__name__", "f"))
+    function = f if known else _kept(f)
     return jax.jvp(function, (matrix,), (direction,))[1]

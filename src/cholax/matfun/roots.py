@@ -5,30 +5,27 @@ root also where eigenvalues are 0 without a nilpotent part. For any other matrix
 (its principal value is not real, or does not exist).
 """
 
-from collections.abc import Callable
-from itertools import pairwise
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cholax._core.linear_map import linear_map
-from cholax._core.norms import all_finite, max_norm, one_norm, smallest
+from cholax._core.norms import all_finite, max_norm
 from cholax.matfun.function import MatrixFunction
+from cholax.matfun.growth import log2_growth
 from cholax.matfun.triangular import (
     log_near_diagonal,
-    lower_triangular,
+    oriented,
     schur,
     sqrt_upper,
     sylvester_upper,
-    turned,
 )
 
 Array = jax.Array
 
 # Padé degree of log(1 + X), and the α(X) up to which it is exact to double precision
 # (Al-Mohy & Higham 2012, table 2.1: 0.264 for degree 7).
-_DEGREE, _RADIUS = 8, 0.25
+_DEGREE, _RADIUS, _PAIRS = 8, 0.25, 4
 _MOST_ROOTS = 100
 
 
@@ -45,16 +42,6 @@ def _real(Q: Array, F: Array, bad: Array) -> Array:
     # NaN in one piece, not through arithmetic: 0 * NaN in a gradient would spoil other results.
     bad = bad | ~all_finite(F)
     return jnp.where(bad, jnp.nan, (Q @ F @ Q.conj().T).real)
-
-
-def _oriented(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """F(A) for a lower triangular A as f(Aᵀ)ᵀ: a non-normal A would suffer from its Schur form."""
-
-    def value(A: Array) -> Array:
-        lower = lower_triangular(A)
-        return turned(lower, f(turned(lower, A)))
-
-    return value
 
 
 @jax.jit
@@ -114,21 +101,7 @@ def _sqrtm_derivative(A: Array, E: Array) -> Array:
     return _sylvester(sqrtm(A), E)
 
 
-sqrtm = MatrixFunction(_oriented(_sqrtm), "sqrtm", _sqrtm_derivative)
-
-
-def _powers_size(X: Array) -> Array:
-    """α(X) = min over p = 1 … 4 of max(‖Xᵖ‖^(1/p), ‖Xᵖ⁺¹‖^(1/(p+1))).
-
-    What X can do to a series, for a non-normal X far below ‖X‖₁.
-    """
-    sizes, power = [], X
-    for k in range(1, 6):
-        norm = one_norm(power)
-        sizes.append(norm ** (1 / k))
-        power = power @ X
-    pairs = [jnp.maximum(one, two) for one, two in pairwise(sizes)]
-    return smallest(jnp.stack(pairs))
+sqrtm = MatrixFunction(oriented(_sqrtm), "sqrtm", _sqrtm_derivative)
 
 
 @jax.jit
@@ -150,7 +123,8 @@ def _logm(A: Array) -> Array:
         return root - jnp.diag(jnp.diagonal(root)) + jnp.diag(jnp.expm1(scaled))
 
     def far(state: tuple[Array, Array]) -> Array:
-        return (_powers_size(minus_one(*state)) > _RADIUS) & (state[1] < _MOST_ROOTS)
+        growth = log2_growth(minus_one(*state), _PAIRS)
+        return (growth > np.log2(_RADIUS)) & (state[1] < _MOST_ROOTS)
 
     def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
         return sqrt_upper(state[0]), state[1] + 1
@@ -165,4 +139,4 @@ def _logm(A: Array) -> Array:
     return _real(Q, log_near_diagonal(F, T), bad)
 
 
-logm = MatrixFunction(_oriented(_logm), "logm")
+logm = MatrixFunction(oriented(_logm), "logm")

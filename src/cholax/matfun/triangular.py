@@ -1,9 +1,11 @@
 """Square roots, logarithms near the diagonal and Sylvester equations of triangular matrices.
 
-Both are scans over columns with one triangular solve each, O(n³), and run under jit and vmap.
+Roots and equations are scans over columns with one triangular solve each, O(n³), and run under jit
+and vmap.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,17 +44,50 @@ def sqrt_upper(T: Array) -> Array:
     return jax.lax.scan(column, jnp.zeros_like(T), index)[0]
 
 
+class Band(NamedTuple):
+    """The entries of a matrix on its diagonal and on both sides of it."""
+
+    diagonal: Array
+    above: Array
+    below: Array
+
+
+def band_of(A: Array) -> Band:
+    """The band of a square matrix."""
+    return Band(jnp.diagonal(A), jnp.diagonal(A, 1), jnp.diagonal(A, -1))
+
+
+def with_band(F: Array, exact: Band) -> Array:
+    """f(T) with the entries next to its diagonal replaced, T quasi-triangular.
+
+    Those of a 2×2 block on the diagonal, or of the pair between two 1×1 blocks; not the one between
+    blocks of which one is 2×2, which is no function of these four entries alone.
+    """
+    if F.shape[0] < 2:
+        return jnp.diag(exact.diagonal.astype(F.dtype))
+    block = jnp.pad(exact.below != 0, 1)
+    alone = ~(block[:-2] | block[2:])
+    rows, columns = jnp.arange(F.shape[0] - 1), jnp.arange(1, F.shape[0])
+    above = jnp.where(alone, exact.above, jnp.diagonal(F, 1)).astype(F.dtype)
+    F = F.at[rows, columns].set(above)
+    F = F.at[columns, rows].set(exact.below.astype(F.dtype))
+    return F.at[jnp.arange(F.shape[0]), jnp.arange(F.shape[0])].set(exact.diagonal.astype(F.dtype))
+
+
+def isolated_blocks(A: Array) -> Array:
+    """Whether no two neighbouring entries below the diagonal are there: blocks of at most 2×2."""
+    below = jnp.diagonal(A, -1) != 0
+    return ~jnp.any(below[:-1] & below[1:])
+
+
 def log_near_diagonal(F: Array, T: Array) -> Array:
     """F with its diagonal and first superdiagonal replaced by those of log T, computed directly.
 
     With z = (t₂ − t₁)/(t₂ + t₁), entry (1, 2) is t₁₂ (2 atanh z + 2πi k)/(t₂ − t₁), k making up
     for the turns between the logarithms. (Higham 2008, eq. 11.28.)
     """
-    if T.shape[0] == 0:
-        return F
     t = jnp.diagonal(T)
     logs = jnp.log(t)
-    F = F - jnp.diag(jnp.diagonal(F)) + jnp.diag(logs)
     one, two, gap = t[:-1], t[1:], t[1:] - t[:-1]
     change = logs[1:] - logs[:-1]
     mean = jnp.where(one + two == 0, 1, one + two)
@@ -63,7 +98,7 @@ def log_near_diagonal(F: Array, T: Array) -> Array:
     apart = (size[0] < size[1] / 2) | (size[1] < size[0] / 2) | (one + two == 0)
     slope = jnp.where(apart, change, near + turns) / jnp.where(gap == 0, 1, gap)
     above = jnp.diagonal(T, 1) * jnp.where(gap == 0, 1 / one, slope)
-    return F - jnp.diag(jnp.diagonal(F, 1), 1) + jnp.diag(above.astype(F.dtype), 1)
+    return with_band(F, Band(logs, above, jnp.zeros_like(above)))
 
 
 def sylvester_upper(T: Array, C: Array) -> Array:
@@ -92,3 +127,13 @@ def lower_triangular(A: Array) -> Array:
 def turned(lower: Array, A: Array) -> Array:
     """Aᵀ if `lower`, else A: f(A) = f(Aᵀ)ᵀ."""
     return jnp.where(lower, A.T, A)
+
+
+def oriented(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """F(A) for a lower triangular A as f(Aᵀ)ᵀ: a non-normal A would suffer from its Schur form."""
+
+    def value(A: Array) -> Array:
+        lower = lower_triangular(A)
+        return turned(lower, f(turned(lower, A)))
+
+    return value

@@ -13,11 +13,12 @@ from jax.core import Tracer
 
 from cholax._core.errors import ArgumentError, UnsupportedError
 from cholax._core.norms import max_norm
+from cholax.numdiff.blocks import in_chunks
 from cholax.numdiff.directional import Frame
 from cholax.numdiff.estimate import Estimate
 from cholax.numdiff.evaluate import Flat, Placing
 from cholax.numdiff.rules import rule
-from cholax.numdiff.sweep import chunk_size, derivatives, in_chunks
+from cholax.numdiff.sweep import CHUNK, derivatives
 
 # Error bars of the comparison that the complex step may be away.
 _ALLOWED = 10.0
@@ -39,7 +40,8 @@ def complex_derivatives(
     if not jnp.issubdtype(origin.dtype, jnp.floating):
         origin = jnp.real(origin)
     reference, signs = derivatives(flat, at, items, adaptive, placing, origin)
-    value = in_chunks(lambda items: _stepped(flat, at, items), items, chunk_size(flat, adaptive, 1))
+    size = CHUNK // max(1, flat.x.size + flat.size)
+    value = in_chunks(lambda items: _stepped(flat, at, items), items, size)
     # One-sided steps may run against the seed.
     against = signs if items.ndim == 1 else jnp.sum(signs * items, axis=1)
     compared = jnp.where(against < 0, -1, 1)[:, None] * reference.value
@@ -49,7 +51,7 @@ def complex_derivatives(
     agrees &= jnp.isfinite(reference.error)
     error = jnp.where(agrees, rounding, jnp.inf)
     directions = jnp.abs(signs) if items.ndim == 1 else jnp.abs(signs) * items
-    return Estimate(jnp.where(agrees, value, jnp.nan), error, reference.variation), directions
+    return Estimate(jnp.where(agrees, value, jnp.nan), error), directions
 
 
 def _stepped(flat: Flat, at: Frame, items: jax.Array) -> jax.Array:

@@ -25,11 +25,12 @@ def derivative(
 ) -> Difference:
     """Derivative of f(x, *args) with respect to a scalar x.
 
-    The default, `"adaptive"`, samples f on a ladder of steps (45 evaluations in float64, 29 in
-    float32), extrapolates to the orders 2, 4 and 6, and takes the estimate with the smallest error
-    bar among those that agree with all smaller steps. NaN, with error inf, means that no step was
-    trustworthy. The others are fixed rules: cheap, and wrong without notice where f has another
-    scale than x.
+    The default, `"adaptive"`, samples f on a ladder of steps, extrapolates to the orders 2, 4 and
+    6, and takes the estimate with the smallest error bar among those that agree with all smaller
+    steps. It takes 19 evaluations in float64 (15 in float32) where f is smooth on the scale of x
+    and three far smaller steps confirm it, and 45 (29) elsewhere and inside `jit`. NaN, with error
+    inf, means that no step was trustworthy. The others are fixed rules: cheap, and wrong without
+    notice where f has another scale than x.
 
     | method | evaluations | step |
     |---|---|---|
@@ -38,7 +39,7 @@ def derivative(
     | `"five_point"` | 4 | ε^(1/5) |
     | `"richardson"` | 10 | from ε^(1/12), four halvings |
     | `"complex"` | 1, and the adaptive ladder as a guard | ε² |
-    | `"adaptive"` | 45 | a ladder from 1/2 to ε^0.82 |
+    | `"adaptive"` | 19 or 45 | a ladder from 1/2 to ε^0.82 |
 
     with ε of the coarser of the formats of x and f(x). The five-point rule is
     (f(x−2h) − 8f(x−h) + 8f(x+h) − f(x+2h)) / 12h.

@@ -5,7 +5,6 @@ in t; who asked divides by d. Components are perturbed by powers of two times t 
 the default one: x ± h is then exact.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -123,12 +122,13 @@ def ladder_of(at: Frame, used: jax.Array, rule: Rule) -> jax.Array:
     t = jnp.asarray(rule.steps, at.x.dtype)
     if not rule.adaptive:
         return t
+    rows = np.arange(len(rule.steps)) if rule.rows is None else np.array(rule.rows)
     half = (len(rule.steps) + 1) // 2
     near = smallest(jnp.where(used, at.near_zero, jnp.inf), initial=jnp.inf)
     _, exponent = jnp.frexp(jnp.where(jnp.isfinite(near), near, 1))
     top = jnp.minimum(t[half], jnp.ldexp(jnp.ones_like(near), exponent))
     lower = top * jnp.asarray(rule.steps[: len(rule.steps) - half], at.x.dtype) / rule.steps[0]
-    return jnp.where(jnp.isfinite(near), jnp.concatenate([t[:half], lower]), t)
+    return jnp.where(jnp.isfinite(near), jnp.concatenate([t[:half], lower]), t)[rows]
 
 
 class Steps(NamedTuple):
@@ -177,7 +177,7 @@ class Places(NamedTuple):
 
     t: jax.Array
     """`(K,)` steps, from the largest to the smallest."""
-    points: jax.Array
+    points: jax.Array | None
     """`(K, q, n)`; x in place of what lies outside the bounds."""
     inside: jax.Array
     """`(K, q)` which of them are inside."""
@@ -192,13 +192,35 @@ class Places(NamedTuple):
 
 def places_along(at: Frame, seed: jax.Array, rule: Rule) -> Places:
     """The points of a direction; those outside the bounds are replaced by x."""
+    places, moves, d = _without_points(at, seed, rule)
+    return places._replace(points=_points(at.x, moves, d, places.inside))
+
+
+def places_of_component(at: Frame, index: jax.Array, rule: Rule) -> Places:
+    """The points of one component's direction; of the direction only the component's own part.
+
+    All but the points is found in one dimension: maxima over n components would cost as much as a
+    cheap f.
+    """
+    own = Frame(*(None if part is None else part[index][None] for part in at))
+    places, moves, d = _without_points(own, jnp.ones(1, at.x.dtype), rule)
+    d = jnp.where(jnp.arange(at.x.size) == index, d, 0)
+    return places._replace(points=_points(at.x, moves, d, places.inside), d=places.d[0])
+
+
+def _points(x: jax.Array, moves: jax.Array, d: jax.Array, inside: jax.Array) -> jax.Array:
+    return jnp.where(inside[..., None], x + moves[..., None] * d, x)
+
+
+def _without_points(at: Frame, seed: jax.Array, rule: Rule) -> tuple[Places, jax.Array, jax.Array]:
+    """All but the points, which are x + moves · d: the moves `(K, q)` and d with its signs."""
     steps = prepare(at, seed, rule)
     t = ladder_of(at, steps.d != 0, rule) * steps.shrink
     # What is added to x is then what was asked for, to the last bit. (A ladder's smallest steps
     # are below the spacing of x; their error bars know.)
     d = steps.d if rule.adaptive else representable(at.x, steps.d, t[-1])
-    places = offsets(steps.sided, rule.points, at.x.dtype)
-    points = at.x + (t[:, None] * places)[..., None] * d
+    moves = t[:, None] * offsets(steps.sided, rule.points, at.x.dtype)
+    points = at.x + moves[..., None] * d
     inside = jnp.ones(points.shape[:-1], bool)
     for bound, sign in ((at.lower, 1), (at.upper, -1)):
         if bound is not None:
@@ -207,19 +229,12 @@ def places_along(at: Frame, seed: jax.Array, rule: Rule) -> Places:
     away = max_norm(jnp.where(used, jnp.abs(at.x) / jnp.where(used, jnp.abs(d), 1), 0))
     length = max_norm(d)
     length = jnp.where(length > 0, length, jnp.nan)
-    points = jnp.where(inside[..., None], points, at.x)
-    return Places(t, points, inside, steps.sided, away, length, d / length)
+    return Places(t, None, inside, steps.sided, away, length, d / length), moves, d
 
 
 def representable(x: jax.Array, d: jax.Array, smallest: jax.Array) -> jax.Array:
     """The direction nearest to d whose smallest step added to x is exact."""
     return ((x + smallest * d) - x) / smallest
-
-
-def places_of_component(at: Frame, index: jax.Array, rule: Rule) -> Places:
-    """The points of one component's direction; of the direction only the component's own part."""
-    places = places_along(at, (jnp.arange(at.x.size) == index).astype(at.x.dtype), rule)
-    return places._replace(d=places.d[index])
 
 
 class Samples(NamedTuple):
@@ -241,23 +256,19 @@ class Samples(NamedTuple):
     """`(m,)`."""
 
 
-def samples_of(places: Places, origin: jax.Array, results: jax.Array) -> Samples:
-    """Columns of one direction from f at x, `(m,)`, and at its points, `(K·q, m)`."""
-    inside, m = places.inside, origin.shape[0]
-    return Samples(
-        origin,
-        results.reshape(*inside.shape, m),
-        jnp.broadcast_to(places.t[:, None], (*places.t.shape, m)),
-        jnp.broadcast_to(inside[..., None], (*inside.shape, m)),
-        jnp.broadcast_to(places.sided, (m,)),
-        jnp.broadcast_to(places.away, (m,)),
-        jnp.broadcast_to(places.length, (m,)),
-    )
-
-
 @partial(jax.jit, static_argnames="rule")
 def estimate_columns(given: Samples, rule: Rule) -> Estimate:
     """The derivative along each column's direction, with its error bar."""
+    ladder, scale, exponents = ladder_in_units(given, rule)
+    if rule.adaptive:
+        found = _adaptive(ladder, given, rule, exponents)
+    else:
+        found = fixed(ladder.base, ladder.valid, rule, exponents)
+    return rescaled(found, scale, given.length)
+
+
+def ladder_in_units(given: Samples, rule: Rule) -> tuple[Ladder, jax.Array, tuple[jax.Array, ...]]:
+    """The ladder in units of |f|, the units, and the powers of h that Neville's scheme removes."""
     valid = jnp.all(given.inside & jnp.isfinite(given.results), axis=1)
     scale = unit(given.origin, given.results, valid)
     samples, origin = given.results / scale, given.origin / scale
@@ -269,11 +280,7 @@ def estimate_columns(given: Samples, rule: Rule) -> Estimate:
     exponents = tuple(
         jnp.where(given.sided, 2 + stage, 2 + 2 * stage) for stage in range(rule.stages)
     )
-    if rule.adaptive:
-        found = _adaptive(ladder, given, rule, exponents)
-    else:
-        found = fixed(ladder.base, ladder.valid, rule, exponents)
-    return rescaled(found, scale, given.length)
+    return ladder, scale, exponents
 
 
 def _assemble(
@@ -314,22 +321,6 @@ def unexplained(part: jax.Array, growth: jax.Array | float) -> jax.Array:
     return jnp.concatenate([rest, jnp.full_like(part[:1], jnp.inf)])
 
 
-def along(
-    on_points: Callable[[jax.Array], jax.Array], at: Frame, seed: jax.Array, rule: Rule
-) -> tuple[Estimate, jax.Array]:
-    """The derivative along one direction with its error bar, and the signed direction d.
-
-    It is D f(x + t·d)/dt at t = 0, the longest component of d being ±1.
-    """
-    places = _placed(at, seed, rule)
-    rows = places.points.reshape(-1, at.x.size)
-    results = jnp.asarray(on_points(jnp.concatenate([at.x[None], rows])))
-    return estimate_columns(samples_of(places, results[0], results[1:]), rule), places.d
-
-
-_placed = jax.jit(places_along, static_argnames="rule")
-
-
 def _adaptive(samples: Ladder, given: Samples, rule: Rule, exponents: Any) -> Estimate:
     t, sided = given.t, given.sided
     eta = noise(samples, t, rule.eps, given.away)
@@ -338,11 +329,11 @@ def _adaptive(samples: Ladder, given: Samples, rule: Rule, exponents: Any) -> Es
         samples, t, ratio=rule.ratio, exponents=exponents, eta=eta, amplification=amplification
     )
     jump = jnp.where(sided, 0, kink(samples, t, eta))
-    error = jnp.maximum(jnp.maximum(estimate.error, jump), _unresolved(samples, given, eta, rule))
+    error = jnp.maximum(jnp.maximum(estimate.error, jump), unresolved(samples, given, eta, rule))
     return estimate._replace(error=error)
 
 
-def _unresolved(samples: Ladder, given: Samples, eta: jax.Array, rule: Rule) -> jax.Array:
+def unresolved(samples: Ladder, given: Samples, eta: jax.Array, rule: Rule) -> jax.Array:
     """The slope at the smallest step where that is too large to tell noise from f itself, else 0.
 
     With given steps far above the scale of f the samples look random, and averaging them would
@@ -361,4 +352,4 @@ def fixed(base: jax.Array, valid: jax.Array, rule: Rule, exponents: Any) -> Esti
     value = jnp.where(jnp.all(valid, axis=0), stages[-1][-1], jnp.nan)
     error = jnp.abs(stages[-1][-1] - stages[max(0, rule.stages - 1)][-1])
     error = jnp.where(jnp.isfinite(value), error, jnp.inf)
-    return Estimate(value, error, jnp.zeros_like(error))
+    return Estimate(value, error)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -19,6 +18,8 @@ from cholax.numdiff.directional import Frame, frame, places_along, places_of_com
 from cholax.numdiff.estimate import Estimate
 from cholax.numdiff.rules import check_method, rule
 from cholax.numdiff.sweep import derivatives
+from cholax.sparsediff.captured import captured
+from cholax.sparsediff.remembered import remembered
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Options:
                     "a traced one. Use scale, which may be traced."
                 )
             object.__setattr__(self, "step", step)
+        options.shapes(self.result, where, "result")
         pair = self.bounds
         if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise ArgumentError(
@@ -67,10 +69,16 @@ class Difference:
     finish: Callable[..., Any] | None = None
     """Eager checks on the result of `compute`."""
 
-    @cached_property
+    def __post_init__(self) -> None:
+        options.function(self.f, self.options.where, "f")
+
+    @property
     def calls(self) -> evaluation.Calls:
-        """The compiled forms of f."""
-        return evaluation.Calls(self.f)
+        """The compiled forms of f, kept while what it captures stays the same."""
+        held = captured(self.f)
+        if held is None:
+            return evaluation.Calls(self.f)
+        return remembered(("finite_difference", held), lambda: evaluation.Calls(self.f))
 
     @boundary
     def __call__(self, x: Any, *args: Any) -> Any:
@@ -114,7 +122,7 @@ class Difference:
         o = self.options
         if flat.x.size == 0:
             none = jnp.zeros((items.shape[0], flat.size), at.x.dtype)
-            return Estimate(none, none, none), items.astype(at.x.dtype)
+            return Estimate(none, none), items.astype(at.x.dtype)
         if o.method == "complex":
             return complex_derivatives(flat, at, items, placing)
         origin = jnp.asarray(flat.on_points(at.x[None]))[0]

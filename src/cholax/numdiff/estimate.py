@@ -19,7 +19,7 @@ from cholax._core.norms import largest, max_norm, smallest
 # disagreeing. With 1 every tenth of 400 random functions had no trusted step at all.
 _SLACK = 2.0
 # Smaller steps that must agree before an estimate is trusted.
-_SUPPORT = 2
+SUPPORT = 2
 # A noise estimate from the third smallest of eight samples is short by about this.
 _NOISE_FACTOR = 4.0
 
@@ -50,11 +50,10 @@ class Ladder(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A derivative, its error bar, and how strongly f varies beyond its noise."""
+    """A derivative and its error bar."""
 
     value: jax.Array
     error: jax.Array
-    variation: jax.Array
 
 
 def extrapolate(
@@ -90,20 +89,28 @@ def unit(origin: jax.Array, samples: jax.Array, valid: jax.Array) -> jax.Array:
 def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.Array:
     """η_k: rounding of f, of its argument (x is `argument` away from 0), and what is seen.
 
-    The smallest steps show the noise itself, in differences that should vanish. The slope that
-    rounding of the argument is multiplied by is the steepest one seen at a step or below it: f may
-    vary faster than a step shows, but what larger steps see far from x says nothing about x.
+    The smallest steps show the noise itself, in differences that should vanish.
     """
-    slope = _running_largest(jnp.where(ladder.valid, ladder.spread / h, 0))
-    rounding = eps * (ladder.magnitude + jnp.where(argument > 0, argument * slope, 0))
-    # Samples below the smallest number of the format have become zero.
-    lost = ladder.least < ladder.underflow
-    rounding = jnp.maximum(rounding, jnp.where(lost, ladder.underflow, 0))
     # The last step has no residue; invalid steps are large ones and hardly among the last nine.
     seen = jnp.where(ladder.valid, ladder.residue, jnp.inf)[-9:-1]
     observed = _third_smallest(seen)
     observed = jnp.where(jnp.isfinite(observed), _NOISE_FACTOR * observed, 0)
-    return jnp.maximum(rounding, jnp.maximum(observed, _quantum(ladder, h, eps)))
+    observed = jnp.maximum(observed, _quantum(ladder, h, eps))
+    return jnp.maximum(rounding(ladder, h, eps, argument), observed)
+
+
+def rounding(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.Array:
+    """The part of η_k that is known beforehand.
+
+    The slope that rounding of the argument is multiplied by is the steepest one seen at a step or
+    below it: f may vary faster than a step shows, but what larger steps see far from x says nothing
+    about x.
+    """
+    slope = _running_largest(jnp.where(ladder.valid, ladder.spread / h, 0))
+    rounded = eps * (ladder.magnitude + jnp.where(argument > 0, argument * slope, 0))
+    # Samples below the smallest number of the format have become zero.
+    lost = ladder.least < ladder.underflow
+    return jnp.maximum(rounded, jnp.where(lost, ladder.underflow, 0))
 
 
 def _running_largest(rows: jax.Array) -> jax.Array:
@@ -169,7 +176,7 @@ def kink(ladder: Ladder, h: jax.Array, eta: jax.Array) -> jax.Array:
     return largest(jnp.where(here, jump[2:] / 2, 0), 0, initial=0)
 
 
-def trusted(value: jax.Array, bar: jax.Array, valid: jax.Array) -> jax.Array:
+def trusted(value: jax.Array, bar: jax.Array, valid: jax.Array, support: int) -> jax.Array:
     """Whether an estimate and all those of smaller steps (later rows) agree within their bars."""
     low = jnp.where(valid, value - _SLACK * bar, -jnp.inf)
     high = jnp.where(valid, value + _SLACK * bar, jnp.inf)
@@ -180,7 +187,7 @@ def trusted(value: jax.Array, bar: jax.Array, valid: jax.Array) -> jax.Array:
         low, high, valid = row
         top, bottom = jnp.minimum(top, high), jnp.maximum(bottom, low)
         agree &= top >= bottom
-        ok = valid & agree & (count >= _SUPPORT)
+        ok = valid & agree & (count >= support)
         return (top, bottom, agree, count + valid), ok
 
     edge = jnp.full_like(low[0], jnp.inf)
@@ -213,9 +220,9 @@ def rescaled(estimate: Estimate, scale: jax.Array, length: jax.Array) -> Estimat
     def plain(part: jax.Array) -> jax.Array:
         return jnp.where(same, part * (scale / length), part * scale / length)
 
-    value, error, variation = (plain(part) for part in estimate)
+    value, error = (plain(part) for part in estimate)
     lost = (estimate.error > 0) | ((estimate.value != 0) & (jnp.abs(value) < tiny))
-    return Estimate(value, jnp.where(lost, jnp.maximum(error, tiny), error), variation)
+    return Estimate(value, jnp.where(lost, jnp.maximum(error, tiny), error))
 
 
 def select(
@@ -226,6 +233,7 @@ def select(
     exponents: tuple[jax.Array | float, ...],
     eta: jax.Array,
     amplification: jax.Array,
+    support: int = SUPPORT,
 ) -> Estimate:
     """The trusted estimate of smallest error bar over all steps and orders.
 
@@ -236,6 +244,7 @@ def select(
         exponents: powers of h in the truncation error, one per Neville stage.
         eta: `(K, m)` noise of f.
         amplification: `(K, m)` bar of the base estimate per unit of noise.
+        support: how many smaller steps must agree.
 
     Returns:
         NaN with error inf where no estimate is trusted.
@@ -253,13 +262,11 @@ def select(
     windows = _windows(ladder.valid, linked, len(stages))
     valid = jnp.stack([_padded(window, count) for window in windows], axis=1)
     following = jnp.abs(values[:-1] - values[1:])
-    ok = trusted(values, bar, valid)[:-1] & valid[1:]
+    ok = trusted(values, bar, valid, support)[:-1] & valid[1:]
     errors = jnp.where(ok, bar[:-1] + following, jnp.inf)
     errors = errors.reshape(errors.shape[0] * errors.shape[1], errors.shape[2])
     best = jnp.argmin(errors, axis=0)[None]
     error = jnp.take_along_axis(errors, best, axis=0)[0]
     value = jnp.take_along_axis(values[:-1].reshape(errors.shape), best, axis=0)[0]
     known = jnp.isfinite(error) & jnp.isfinite(ladder.origin)
-    beyond = jnp.maximum(ladder.spread - 2 * eta, 0) / h
-    variation = largest(jnp.where(ladder.valid, beyond, 0), 0)
-    return Estimate(jnp.where(known, value, jnp.nan), jnp.where(known, error, jnp.inf), variation)
+    return Estimate(jnp.where(known, value, jnp.nan), jnp.where(known, error, jnp.inf))

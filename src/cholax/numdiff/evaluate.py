@@ -15,9 +15,14 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError, UnsupportedError
+from cholax.numdiff.blocks import in_blocks
 
 EVALUATIONS = ("auto", "vmap", "sequential", "host")
 
+# Numbers in the points and results that are in memory at once: 64 MB in float64. On a CPU they stay
+# in its caches instead, which makes exp and polynomials four times as fast, sin 1.6 times.
+BLOCK = 2**23
+BLOCK_ON_CPU = 2**19
 
 # places(at, item, rule) -> a NamedTuple whose `points` end in the axis of x.
 Placing = Callable[[Any, Any, Any], Any]
@@ -29,11 +34,14 @@ class Flat(NamedTuple):
     x: jax.Array
     on_points: Callable[[jax.Array], Any]
     """`(p, n)` points to `(p, m)` results."""
-    sample: Callable[[Any, Any, Any, Placing], Any]
+    sample: Callable[..., Any]
     """`(at, items, rule, placing)` to what `placing` says of every item, without the points, and
-    the results there, `(items, points of each, m)`."""
+    the results there, `(items, points of each, m)`. With a fifth argument only so many items count:
+    on the host f is not called for the others."""
     out: Any
     """Shapes and dtypes of the result."""
+    kept: int
+    """Numbers that stay in memory for every point."""
 
     @property
     def size(self) -> int:
@@ -93,19 +101,35 @@ class Calls:
         vmapped = jax.vmap(single, in_axes=(0, None, None))
 
         def sampled(
-            at: Any, items: Any, x: Any, args: Any, rule: Any, placing: Placing, one_by_one: bool
+            *,
+            at: Any,
+            items: Any,
+            x: Any,
+            args: Any,
+            rule: Any,
+            placing: Placing,
+            one_by_one: bool,
+            size: int,
+            block: int,
         ) -> Any:
             # In one program with f: where f is elementwise the points are never written out.
-            places, points = _placed(at, items, rule, placing)
-            results = (looped if one_by_one else vmapped)(points, x, args)
-            return places, _by_item(results, items)
+            def run(items: Any) -> Any:
+                places, points = _placed(at, items, rule, placing)
+                results = (looped if one_by_one else vmapped)(points, x, args)
+                return places, _by_item(results, items)
+
+            one = jax.tree.map(lambda leaf: leaf[0], items)
+            points = jax.eval_shape(lambda item: placing(at, item, rule), one).points
+            numbers = points.size // max(1, at.x.size) * (at.x.size + size)
+            return in_blocks(run, items, block // max(1, numbers))
 
         self.original = f
         # Not jit(f): on a NumPy ufunc that crashes jaxlib 0.10.
         self.f = jax.jit(lambda x, *args: f(x, *args))
         self.vmapped = jax.jit(vmapped)
         self.looped = jax.jit(looped)
-        self.sampled = jax.jit(sampled, static_argnames=("rule", "placing", "one_by_one"))
+        static = ("rule", "placing", "one_by_one", "size", "block")
+        self.sampled = jax.jit(sampled, static_argnames=static)
 
 
 def _placed(at: Any, items: Any, rule: Any, placing: Placing) -> tuple[Any, jax.Array]:
@@ -116,7 +140,7 @@ def _placed(at: Any, items: Any, rule: Any, placing: Placing) -> tuple[Any, jax.
     return places._replace(points=None), points
 
 
-_placed_by_jax = jax.jit(_placed, static_argnames=("rule", "placing"))
+placed_by_jax = jax.jit(_placed, static_argnames=("rule", "placing"))
 
 
 def _by_item(results: Any, items: Any) -> Any:
@@ -160,12 +184,22 @@ def flatten(
         one_by_one = evaluate == "sequential"
         on_points = calls.looped if one_by_one else calls.vmapped
 
-        def sample(at: Any, items: Any, rule: Any, placing: Placing) -> Any:
+        def sample(at: Any, items: Any, rule: Any, placing: Placing, *_: int) -> Any:
             return calls.sampled(
-                at, items, x, args, rule=rule, placing=placing, one_by_one=one_by_one
+                at=at,
+                items=items,
+                x=x,
+                args=args,
+                rule=rule,
+                placing=placing,
+                one_by_one=one_by_one,
+                size=size,
+                block=BLOCK_ON_CPU if jax.default_backend() == "cpu" else BLOCK,
             )
 
-        return Flat(ravel_pytree(x)[0], lambda points: on_points(points, x, args), sample, out)
+        size = _flat_size(out)[1]
+        flat_x = ravel_pytree(x)[0]
+        return Flat(flat_x, lambda points: on_points(points, x, args), sample, out, size)
     concrete = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((x, args)))
     flat_x, unravel = ravel_pytree(x)[0], unraveler(x)
     host_f = _on_host(calls.original)
@@ -181,11 +215,20 @@ def flatten(
     if not concrete:
         on_points = _called_back(on_points, result)
 
-    def sample_on_host(at: Any, items: Any, rule: Any, placing: Placing) -> Any:
-        places, points = _placed_by_jax(at, items, rule, placing)
-        return places, _by_item(jnp.asarray(on_points(points, args)), items)
+    def sample_on_host(
+        at: Any, items: Any, rule: Any, placing: Placing, needed: int | None = None
+    ) -> Any:
+        places, points = placed_by_jax(at, items, rule, placing)
+        if needed is None:
+            return places, _by_item(jnp.asarray(on_points(points, args)), items)
+        count = jax.tree.leaves(items)[0].shape[0]
+        used = points.shape[0] // count * needed
+        results = on_points(np.asarray(points)[:used], args)
+        results = np.pad(results, [(0, points.shape[0] - used), (0, 0)])
+        return places, _by_item(jnp.asarray(results), items)
 
-    return Flat(flat_x, lambda points: on_points(points, args), sample_on_host, result)
+    kept = flat_x.size + _flat_size(result)[1]
+    return Flat(flat_x, lambda points: on_points(points, args), sample_on_host, result, kept)
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -11,13 +11,14 @@ from jax.flatten_util import ravel_pytree
 
 from cholax._core.norms import largest, max_norm, smallest
 from cholax.linalg import SparseMatrix
+from cholax.numdiff.blocks import in_chunks
 from cholax.numdiff.derivatives import packed, require_scalar
 from cholax.numdiff.directional import Frame, fixed, ladder_of, prepare, representable, unexplained
 from cholax.numdiff.engine import Difference, Options, nest
 from cholax.numdiff.estimate import Estimate, Ladder, noise, rescaled, select, unit
 from cholax.numdiff.evaluate import Flat
 from cholax.numdiff.rules import Rule, rule
-from cholax.numdiff.sweep import chunk_size, in_chunks, padded
+from cholax.numdiff.sweep import chunk_size, padded
 from cholax.sparsediff.sparsity import as_pattern
 
 

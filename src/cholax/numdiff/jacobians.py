@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 
 from cholax._core.errors import PatternError
+from cholax._core.options import flag
 from cholax.linalg import SparseMatrix
 from cholax.numdiff.derivatives import dense_jacobian, finish, packed
 from cholax.numdiff.engine import Difference, Options
@@ -74,6 +75,7 @@ def jacobian(
     References:
         Curtis, Powell & Reid (1974), J. Inst. Maths Applics 13.
     """
+    verify = flag(verify, "finite_difference.jacobian", "verify")
     options = Options(
         "finite_difference.jacobian",
         method,

@@ -26,6 +26,10 @@ WITH_ERROR = ("complex", "richardson", "adaptive")
 TWO_PARTS = 14
 
 
+# Of a ladder, smaller steps that are sampled at first to see that f has no other scale there.
+_CONTROLS = 3
+
+
 class Rule(NamedTuple):
     """Format, steps in units of the scale decreasing by `ratio`, Neville stages. Static."""
 
@@ -35,6 +39,8 @@ class Rule(NamedTuple):
     stages: int
     adaptive: bool = False
     points: int = 2
+    rows: tuple[int, ...] | None = None
+    """Which of the steps are sampled, if not all."""
 
 
 def check_method(method: str, where: str, *, with_error: bool, order: int = 1) -> None:
@@ -100,6 +106,30 @@ def _ladder(eps: float, step: float | None, order: int) -> Rule:
     if ratio == 4.0 and order == 1:
         count = max(count, TWO_PARTS)
     return Rule(eps, tuple((step or 0.5) / ratio**k for k in range(count)), ratio, 2, adaptive=True)
+
+
+def leading(rule: Rule) -> int:
+    """How many of a ladder's largest steps suffice where f has the scale of x.
+
+    The order 6 is exact to ε from the k-th step on with (h_k h_{k+1} h_{k+2})² = 2^(−18−12k) below
+    its bar of 2^(5+2k) ε: it takes three steps, and the next estimate to compare.
+    """
+    return rule.stages + 2 + round((bits(rule.eps) - 23) / 14)
+
+
+def first_part(rule: Rule) -> Rule | None:
+    """The leading steps and the controls of a ladder, if it is long enough to leave out others."""
+    if not rule.adaptive or len(rule.steps) < TWO_PARTS:
+        return None
+    top, count = leading(rule), len(rule.steps)
+    gap = (count - top) / (_CONTROLS + 1)
+    controls = (top - 1 + round(gap * k) for k in range(1, _CONTROLS + 1))
+    return rule._replace(rows=(*range(top), *controls))
+
+
+def second_part(rule: Rule, first: Rule) -> Rule:
+    """The steps of a ladder that its first part lacks."""
+    return rule._replace(rows=tuple(k for k in range(len(rule.steps)) if k not in first.rows))
 
 
 def _power_of_two(h: float) -> float:

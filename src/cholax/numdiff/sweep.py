@@ -5,7 +5,7 @@ the samples takes XLA a second to compile, so it is a program of its own, for co
 widths, and serves all functions.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,66 +13,100 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from cholax.numdiff.blocks import in_chunks, taken
 from cholax.numdiff.directional import Frame, Places, Samples, estimate_columns
 from cholax.numdiff.estimate import Estimate
 from cholax.numdiff.evaluate import Flat, Placing
-from cholax.numdiff.rules import Rule
+from cholax.numdiff.rules import Rule, first_part, second_part
+from cholax.numdiff.screen import screened
 
-# Numbers in the points and results of one chunk: 64 MB in float64 where f needs them in memory. A
-# chunk costs 10 ms by itself.
+# Numbers in the results of one chunk, and in its points where a host function needs them: 64 MB in
+# float64. A chunk costs 10 ms by itself.
 CHUNK = 2**23
 # Widths grow by this factor up to so many columns, then by 2: a padded column costs less than the
 # second that another width takes to compile.
 GROWTH = 8
 WIDE = 2**12
-
-
-def in_chunks(run: Callable[[Any], Any], items: Any, size: int) -> Any:
-    """`run` of chunks of at most `size` items, joined; `run` takes and gives leading axes.
-
-    Eagerly a loop, all chunks being padded to one shape; inside a program `jax.lax.map`.
-    """
-    count = jax.tree.leaves(items)[0].shape[0]
-    chunks = max(1, -(-count // max(1, size)))
-    length = -(-count // chunks)
-    places = np.minimum(np.arange(chunks * length), max(count - 1, 0)).reshape(chunks, length)
-    if chunks == 1:
-        return run(items)
-    results = []
-    for own in places:
-        results.append(run(jax.tree.map(lambda leaf, own=own: leaf[own], items)))
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(results[-1])):
-            stacked = jax.lax.map(run, jax.tree.map(lambda leaf: leaf[places], items))
-            break
-    else:
-        stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *results)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], stacked)
+# Directions that a first look leaves open go on in so many batches at most, all of one shape.
+BATCHES = 8
 
 
 def chunk_size(flat: Flat, rule: Rule, points: int) -> int:
     """How many items fit into the memory of a chunk."""
-    each = len(rule.steps) * points * (flat.x.size + flat.size)
+    each = len(rule.steps) * points * flat.kept
     return max(1, CHUNK // max(1, each))
 
 
 def derivatives(
     flat: Flat, at: Frame, items: Any, rule: Rule, placing: Placing, origin: jax.Array
 ) -> tuple[Estimate, jax.Array]:
-    """The derivative along every direction, `(items, m)` each, and the directions as placed."""
+    """The derivative along every direction, `(items, m)` each, and the directions as placed.
+
+    A ladder is sampled in two parts, the second one only where the first leaves a column open.
+    Inside a program, where that would depend on values, it is sampled as a whole.
+    """
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((at, items, origin)))
+    first = None if traced else first_part(rule)
 
     def run(items: Any) -> tuple[Estimate, jax.Array]:
-        places, results = flat.sample(at, items, rule, placing)
-        columns = _columns(places, origin, results)
-        estimate = estimate_columns(padded(columns), rule)
-        shape = results.shape[0], results.shape[2]
-        size = shape[0] * shape[1]
-        return Estimate(*(part[:size].reshape(shape) for part in estimate)), places.d
+        places, results = flat.sample(at, items, first or rule, placing)
+        columns = padded(columns_of(places, origin, results))
+        count, _, m = results.shape
+        if first is None:
+            return _by_item(estimate_columns(columns, rule), count, m), places.d
+        estimate, settled = screened(columns, first)
+        estimate = _by_item(estimate, count, m)
+        settled = np.asarray(settled)[: count * m].reshape(count, m)
+        for batch, used in _batches(np.flatnonzero(~settled.all(axis=1)), count):
+            own, rest = taken(items, batch), second_part(rule, first)
+            _, more = flat.sample(at, own, rest, placing, used)
+            columns = _completed(at, own, origin, results, batch, more, rule, placing)
+            better = estimate_columns(padded(columns), rule)
+            estimate = _replaced(estimate, batch, _by_item(better, len(batch), m))
+        return estimate, places.d
 
     return in_chunks(run, items, chunk_size(flat, rule, rule.points))
 
 
+def _by_item(estimate: Estimate, count: int, m: int) -> Estimate:
+    return Estimate(*(part[: count * m].reshape(count, m) for part in estimate))
+
+
+def _batches(opened: np.ndarray, count: int) -> list[tuple[np.ndarray, int]]:
+    """Equal batches of the items left open, the last one padded, and how many of each count."""
+    size = max(1, -(-count // BATCHES))
+    parts = [opened[start : start + size] for start in range(0, len(opened), size)]
+    return [(np.pad(part, (0, size - len(part)), mode="edge"), len(part)) for part in parts]
+
+
+@partial(jax.jit, static_argnames=("rule", "placing"))
+def _completed(
+    at: Frame,
+    items: Any,
+    origin: jax.Array,
+    results: jax.Array,
+    batch: jax.Array,
+    more: jax.Array,
+    rule: Rule,
+    placing: Placing,
+) -> Samples:
+    """Columns of the whole ladder for a batch of items, from both parts of the samples."""
+    first = first_part(rule)
+    order = np.argsort((*first.rows, *second_part(rule, first).rows))
+    _, _, m = results.shape
+    halves = (part.reshape(len(batch), -1, rule.points, m) for part in (results[batch], more))
+    rows = jnp.concatenate(list(halves), axis=1)[:, order].reshape(len(batch), -1, m)
+    places = jax.vmap(lambda item: placing(at, item, rule))(items)
+    return columns_of(places._replace(points=None), origin, rows)
+
+
 @jax.jit
-def _columns(places: Places, origin: jax.Array, results: jax.Array) -> Samples:
+def _replaced(estimate: Estimate, batch: jax.Array, better: Estimate) -> Estimate:
+    return jax.tree.map(lambda old, new: old.at[batch].set(new), estimate, better)
+
+
+@jax.jit
+def columns_of(places: Places, origin: jax.Array, results: jax.Array) -> Samples:
     """One column per direction and output."""
     count, _, m = results.shape
     inside = places.inside

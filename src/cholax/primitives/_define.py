@@ -159,11 +159,11 @@ def _make_primitive(d: Definition) -> Primitive:
         ad.primitive_transposes[primitive] = partial(_transpose, d)
     batching.primitive_batchers[primitive] = partial(_batch, d)
     if d.host is not None:
-        mlir.register_lowering(primitive, partial(_lower, d, _lower_host))
+        mlir.register_lowering(primitive, partial(_lower_host, d))
         return primitive
-    mlir.register_lowering(primitive, partial(_lower, d, _lower_specification))
+    mlir.register_lowering(primitive, partial(_lower_specification, d))
     if d.native:
-        mlir.register_lowering(primitive, partial(_lower, d, _lower_native), platform="cpu")
+        mlir.register_lowering(primitive, partial(_lower_native, d), platform="cpu")
     return primitive
 
 
@@ -359,23 +359,13 @@ def _add_batch_dimension(op: Operand, x: Any, dim: int | None, size: int, old: A
 # --- lowering -------------------------------------------------------------------------------------
 
 
-def _lower(
-    d: Definition, lower: Callable[..., Any], ctx: Any, *args: Any, adjoint: bool, **params: Any
-) -> Any:
-    if not adjoint:
-        return lower(d, ctx, *args, **params)
-    return mlir.lower_fun(partial(_keep_zeros, d, params), multiple_results=True)(ctx, *args)
-
-
-def _keep_zeros(d: Definition, params: Any, *args: Any) -> Any:
-    ref, operands = _split(d, params["static"], args)
-    bind = partial(d.primitive.bind, *ref.operands, adjoint=False, **params)
-    linear = [k for k, op in enumerate(d.operands) if op.kind is Kind.LINEAR and op.decides]
-    return keep_zeros(bind, operands, [op.rank for op in d.operands], linear)
+def _deciding(d: Definition) -> list[int]:
+    """Places of the operands that make an adjoint zero where they are."""
+    return [k for k, op in enumerate(d.operands) if op.kind is Kind.LINEAR and op.decides]
 
 
 def _lower_specification(
-    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, **params: Any
+    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, adjoint: bool, **params: Any
 ) -> Any:
     del backend
 
@@ -391,6 +381,9 @@ def _lower_specification(
         depth = max(x.ndim - op.rank for op, x in zip(d.operands, operands, strict=True))
         for _ in range(depth):
             call = jax.vmap(call, in_axes=tuple(0 if b else None for b in batched))
+        if adjoint:
+            core, rank = [op.rank for op in d.operands], len(ctx.avals_out[0].shape) - depth
+            return [keep_zeros(jnp, call, operands, core, _deciding(d), rank)]
         results = call(*operands)
         return list(results) if isinstance(results, (list, tuple)) else [results]
 
@@ -398,10 +391,11 @@ def _lower_specification(
 
 
 def _lower_native(
-    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, **params: Any
+    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, adjoint: bool, **params: Any
 ) -> Any:
     if backend == "specification":
-        return _lower_specification(d, ctx, *args, static=static, backend=backend, **params)
+        common = {"static": static, "backend": backend, "adjoint": adjoint}
+        return _lower_specification(d, ctx, *args, **common, **params)
     _native.register()
     count = len(args) - len(d.operands)
     kept = [*range(count), *(count + i for i, op in enumerate(d.operands) if op.native)]
@@ -410,6 +404,9 @@ def _lower_native(
         "flag" if isinstance(value, bool) else name: flat_attribute(value)
         for name, value in params.items()
     }
+    if adjoint:
+        native = [k for k, op in enumerate(d.operands) if op.native]
+        config["linear"] = flat_attribute(sum(1 << native.index(k) for k in _deciding(d)))
     target = _native.target_name(d.name, dynamic=count > 0)
     avals = [ctx.avals_in[i] for i in kept]
     aliases = {}
@@ -422,11 +419,15 @@ def _lower_native(
 
 
 def _lower_host(
-    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, **params: Any
+    d: Definition, ctx: Any, *args: Any, static: Any, backend: str, adjoint: bool, **params: Any
 ) -> Any:
     if backend == "specification":
-        return _lower_specification(d, ctx, *args, static=static, backend=backend, **params)
-    call = partial(_run_host, d, static, [(x.shape, x.dtype) for x in ctx.avals_out], params)
+        common = {"static": static, "backend": backend, "adjoint": adjoint}
+        return _lower_specification(d, ctx, *args, **common, **params)
+    host = partial(_call_host, d, static, params)
+    if adjoint:
+        host = partial(_call_adjoint_host, d, static, params)
+    call = partial(_run_host, d, host, [(x.shape, x.dtype) for x in ctx.avals_out])
     if ctx.module_context.lowering_parameters.for_export:
         raise UnsupportedError(
             f"{d.name}: runs on the host of the process that compiles it, and cannot be exported. "
@@ -440,20 +441,33 @@ def _lower_host(
     return results
 
 
-def _run_host(d: Definition, static: Any, shapes: Any, params: Any, *args: Any) -> Any:
-    """Call the host function once for every batch member."""
+def _call_host(d: Definition, static: Any, params: Any, *operands: Any) -> Any:
+    """The results of the host function for one batch member."""
     assert d.host is not None
+    _native.count_host_call(d.name)
+    return d.host(static, *operands, **params)
+
+
+def _call_adjoint_host(d: Definition, static: Any, params: Any, *operands: Any) -> Any:
+    def only_result(*operands: Any) -> Any:
+        return _call_host(d, static, params, *operands)[0]
+
+    core = [op.rank for op in d.operands]
+    ((shape, _),) = d.results(static, *(x.shape for x in operands), **params)
+    return [keep_zeros(np, only_result, operands, core, _deciding(d), len(shape))]
+
+
+def _run_host(d: Definition, host: Callable[..., Any], shapes: Any, *args: Any) -> Any:
+    """Call the host function once for every batch member."""
     operands = [(op, np.asarray(x)) for op, x in zip(d.operands, args, strict=True)]
     batches = [_batch_shape(op, x.shape) for op, x in operands if x.ndim > op.rank]
     if not batches:
-        _native.count_host_call(d.name)
-        return d.host(static, *(x for _, x in operands), **params)
+        return host(*(x for _, x in operands))
     results = [np.empty(shape, dtype) for shape, dtype in shapes]
     for member in np.ndindex(batches[0]):
-        _native.count_host_call(d.name)
         mine = (x[member] if x.ndim > op.rank else x for op, x in operands)
         try:
-            found = d.host(static, *mine, **params)
+            found = host(*mine)
         except CholaxError as error:
             place = member[0] if len(member) == 1 else member
             raise type(error)(f"{error} It is batch member {place}.") from None

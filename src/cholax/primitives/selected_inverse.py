@@ -10,6 +10,7 @@ Literature: Takahashi, Fagan & Chin (1973); Rue & Martino (2007).
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
 from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
@@ -25,7 +26,7 @@ def _tangent(ref: Any, tangent: Any, operands: Any, results: Any, **params: Any)
     on_diagonal = diagonal_map(ref)
     diagonal = gather(on_diagonal, factor)
     # Of a factor that failed the sweeps below make NaN of every tangent but zero.
-    diagonal = jnp.where(jnp.isnan(diagonal), 1, diagonal)
+    diagonal = lax.select(jnp.isnan(diagonal), jnp.ones_like(diagonal), diagonal)
     change = -2 * gather(on_diagonal, tangent) / diagonal**2
     source = scatter(on_diagonal, change) - symmetric_product_transpose(ref, tangent, y)
     return cholesky_cotangent(ref, factor, source)

@@ -4,7 +4,9 @@ For tests: they walk over pairs of entries in Python and take the patterns' defi
 """
 
 from collections import defaultdict
+from typing import Any
 
+from cholax._core import options
 from cholax._core.errors import StructureError
 from cholax.patterns import algebra
 from cholax.sparsediff.coloring import Coloring
@@ -24,6 +26,7 @@ def check_coloring(coloring: Coloring) -> None:
         >>> from cholax.sparsediff import color_star
         >>> cx.testing.check_coloring(color_star(cx.eye(3).pattern))
     """
+    _check_type(coloring, "check_coloring")
     checks = {
         "column": check_column_coloring,
         "row": check_row_coloring,
@@ -47,6 +50,7 @@ def check_column_coloring(coloring: Coloring) -> None:
         >>> from cholax.sparsediff import color_columns
         >>> cx.testing.check_column_coloring(color_columns(cx.tril(cx.eye(3)).pattern))
     """
+    _check_type(coloring, "check_column_coloring")
     by_row = defaultdict(list)
     for i, j in _entries(coloring):
         assert coloring.column_colors[j] >= 0, f"column {j} has entries but no colour"
@@ -62,6 +66,7 @@ def check_row_coloring(coloring: Coloring) -> None:
         >>> from cholax.sparsediff import color_rows
         >>> cx.testing.check_row_coloring(color_rows(cx.tril(cx.eye(3)).pattern))
     """
+    _check_type(coloring, "check_row_coloring")
     by_column = defaultdict(list)
     for i, j in _entries(coloring):
         assert coloring.row_colors[i] >= 0, f"row {i} has entries but no colour"
@@ -77,6 +82,7 @@ def check_bidirectional_coloring(coloring: Coloring) -> None:
         >>> from cholax.sparsediff import color_bidirectional
         >>> cx.testing.check_bidirectional_coloring(color_bidirectional(cx.tril(cx.eye(3)).pattern))
     """
+    _check_type(coloring, "check_bidirectional_coloring")
     entries = _entries(coloring)
     for i, j in entries:
         color, row_color = coloring.column_colors[j], coloring.row_colors[i]
@@ -95,6 +101,7 @@ def check_star_coloring(coloring: Coloring) -> None:
         >>> from cholax.sparsediff import color_star
         >>> cx.testing.check_star_coloring(color_star(cx.eye(3).pattern))
     """
+    _check_type(coloring, "check_star_coloring")
     color, neighbours = coloring.column_colors, _neighbours(coloring)
     for v, around in neighbours.items():
         for w in around:
@@ -114,6 +121,7 @@ def check_acyclic_coloring(coloring: Coloring) -> None:
         >>> from cholax.sparsediff import color_acyclic
         >>> cx.testing.check_acyclic_coloring(color_acyclic(cx.eye(3).pattern))
     """
+    _check_type(coloring, "check_acyclic_coloring")
     color, neighbours = coloring.column_colors, _neighbours(coloring)
     two_colored = defaultdict(list)
     for v, around in neighbours.items():
@@ -127,6 +135,14 @@ def check_acyclic_coloring(coloring: Coloring) -> None:
             roots = _root(parent, v), _root(parent, w)
             assert roots[0] != roots[1], f"edge {v}-{w} closes a cycle of two colours"
             parent[roots[0]] = roots[1]
+
+
+def _check_type(coloring: Any, where: str) -> None:
+    if not isinstance(coloring, Coloring):
+        raise StructureError(
+            f"{where}: need a Coloring, got {options.shown(coloring)}. `color_columns` and its "
+            "like make one."
+        )
 
 
 def _check_numbers(coloring: Coloring) -> None:

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
+from cholax._core.foreign import refuse_foreign
 from cholax._core.jax_compat import boundary
 from cholax.testing.differences import Difference, difference, size
 from cholax.testing.problem import (
@@ -127,8 +129,21 @@ def check_derivatives(
         Traceback (most recent call last):
         cholax.testing.derivatives.WrongDerivativeError: ...
     """
+    where = "check_derivatives"
+    options.function(f, where, "f")
+    if not isinstance(args, list | tuple):
+        raise ArgumentError(
+            f"{where}: args must be a list of arguments, got {options.shown(args)}. "
+            "One argument is [x]."
+        )
+    for leaf in jax.tree.leaves(args):
+        refuse_foreign(leaf, f"{where}: args")
+    rtol = None if rtol is None else options.tolerance(rtol, where, "rtol")
+    if resolution is not None:
+        resolution = options.positive(resolution, where, "resolution")
+    seed = options.count(seed, where, "seed")
     chosen = _modes(modes, order)
-    where = _Where(
+    given_options = _Where(
         chosen, per_real_leaf(scale, tuple(args)), _parted(bounds, args), rtol, resolution
     )
     real, parts = on_real_leaves(f, tuple(args))
@@ -139,11 +154,11 @@ def check_derivatives(
     comparisons: list[Comparison] = []
     failed: list[Checked] = []
     for leaf, same in zip(posed.leaves, given.leaves, strict=True):
-        checked, unreported = _leaf(posed, leaf, where, bars, seed)
+        checked, unreported = _leaf(posed, leaf, given_options, bars, seed)
         comparisons += [c.comparison for c in checked]
         failed += [*checked, *unreported]
         if leaf.value.dtype != same.value.dtype:
-            failed += _in_own_format(posed, leaf, given, same, where)
+            failed += _in_own_format(posed, leaf, given, same, given_options)
     # What is wrong before what cannot be told.
     for one in sorted(failed, key=lambda c: not np.any(c.wrong)):
         judge(one, bars)
@@ -151,10 +166,12 @@ def check_derivatives(
 
 
 def _modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
-    if order not in (1, 2):
-        raise ArgumentError(f"check_derivatives: order must be 1 or 2, got {order!r}. Nest f.")
+    where = "check_derivatives"
+    if options.count(order, where, "order", least=1) > 2:
+        raise ArgumentError(f"{where}: order must be 1 or 2, got {order!r}. Nest f.")
     if modes is None:
         return MODES[:2] if order == 1 else MODES
+    modes = options.texts(modes, where, "modes")
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown:
         raise ArgumentError(
@@ -165,7 +182,14 @@ def _modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
 
 
 def _parted(bounds: Any, args: Sequence[Any]) -> Any:
-    return None if bounds is None else tuple(per_real_leaf(b, tuple(args)) for b in bounds)
+    if bounds is None:
+        return None
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise ArgumentError(
+            "check_derivatives: bounds must be a pair (lower, upper), each None, one number or a "
+            f"list like args, got {options.shown(bounds)}."
+        )
+    return tuple(per_real_leaf(b, tuple(args)) for b in bounds)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cholax.numdiff.directional import along, frame
+from cholax.numdiff.directional import estimate_columns, frame, places_along
+from cholax.numdiff.evaluate import placed_by_jax
 from cholax.numdiff.rules import rule
+from cholax.numdiff.sweep import columns_of
 from cholax.testing.problem import Leaf
 
 # Shorter ladders, relative to the default one: with steps of at most 1/128 and 1/8192 of x.
@@ -101,21 +103,18 @@ def _on_ladder(
     # Differences are taken in units of the scale, so the direction must be too.
     seed = jnp.ravel(leaf.direction) / at.scale
     unit = float(np.max(np.abs(np.asarray(seed, float))))
-    # `along` gives the derivative along a direction whose longest component is 1.
+    # Estimates are derivatives along a direction whose longest component is 1.
     length = float(np.max(np.abs(np.asarray(leaf.direction, float))))
-    seen: list[tuple[np.ndarray, ...]] = []
-
-    def on_points(points: jax.Array) -> jax.Array:
-        scaled, exponent = _to_one(evaluate(points))
-        seen.append((np.asarray(points, float), np.asarray(scaled, float), exponent))
-        return scaled
-
-    estimate, d = along(on_points, at, seed / unit, rule("adaptive", eps, None))
-    points, samples, exponent = seen[0]
+    ladder = rule("adaptive", eps, None)
+    places, rows = placed_by_jax(at, (seed / unit)[None], rule=ladder, placing=places_along)
+    points = jnp.concatenate([x[None], rows])
+    scaled, exponent = _to_one(evaluate(points))
+    estimate = estimate_columns(columns_of(places, scaled[0], scaled[None, 1:]), ladder)
+    points, samples, d = (np.asarray(part, float) for part in (points, scaled, places.d[0]))
     # Near a bound a component may be moved the other way; then there is no difference along v.
     same = np.all(np.sign(d) == np.sign(np.ravel(leaf.direction)))
-    value, error = (np.asarray(part, float) for part in estimate[:2])
-    slope, constant = _beside(points, samples, np.asarray(d, float), eps)
+    value, error = (np.asarray(part, float) for part in estimate)
+    slope, constant = _beside(points, samples, d, eps)
     with np.errstate(over="ignore", invalid="ignore"):
         value, error, slope = (np.ldexp(q * length, exponent) for q in (value, error, slope))
     return Difference(value, np.where(same, error, np.inf), slope, constant & same)

@@ -93,6 +93,12 @@ class Setting:
         declared = self.definition.results(self.structure, *shapes, **self.params)
         return [np.ones(shape, bool) for shape, dtype in declared if dtype is None]
 
+    @property
+    def arguments(self) -> list[np.ndarray]:
+        """All operands, caches computed and in their own dtypes."""
+        complete = self._complete(self.caches, tuple(x.value for x in self.point))
+        return [np.asarray(x) for x in complete]
+
     def apply(self, *operands: Any) -> tuple[Any, ...]:
         """The primitive of all its operands."""
         return _floats(self.definition(self.structure, *operands, **self.params))

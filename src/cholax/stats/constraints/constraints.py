@@ -9,6 +9,8 @@ import numpy as np
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError, StructureError
 from cholax._core.pickling import Portable
+from cholax.stats.constraints import products
+from cholax.stats.constraints.elimination import Elimination
 from cholax.stats.constraints.rows import Rows
 
 
@@ -19,6 +21,10 @@ class Constraints(Portable):
 
     A is known on the host: it decides how matrices are factored, and its rank is checked. The
     right-hand side may be traced and differentiated.
+
+    Thousands of rows are cheap where most of them form small groups with disjoint variables, as the
+    constraints of space-time interactions do: give them as a sparse matrix. Such rows are
+    eliminated, the others treated by a dense low-rank correction.
 
     Args:
         A: `(k, n)` array, SciPy matrix or `SparseMatrix` of full row rank; a vector is one row.
@@ -60,7 +66,7 @@ class Constraints(Portable):
 
     @property
     def A(self) -> np.ndarray:
-        """`(k, n)` coefficients, float64 and read-only."""
+        """`(k, n)` coefficients, dense, float64 and read-only; refused above a gibibyte."""
         return self.rows.matrix
 
     @property
@@ -76,12 +82,12 @@ class Constraints(Portable):
     def residual(self, x: Any) -> jax.Array:
         """A x − e, of shape `(..., k)` for x of shape `(..., n)`."""
         x = _vectors(x, self.n, "Constraints.residual")
-        return x @ jnp.asarray(self.A.T, x.dtype) - self.right_hand_side(x.dtype)
+        return products.times(self.rows, x) - self.right_hand_side(x.dtype)
 
     def project(self, x: Any) -> jax.Array:
         """The point of the plane nearest to x: x + Aᵀ(AAᵀ)⁻¹(e − A x), of x's shape."""
         x = _vectors(x, self.n, "Constraints.project")
-        return x - self.residual(x) @ jnp.asarray(self.rows.pseudo_inverse.T, x.dtype)
+        return x - products.shortest(self.rows, self.residual(x))
 
     def coordinates(self, x: Any) -> jax.Array:
         """Orthonormal coordinates y = Zᵀx on the plane, `(..., n − k)` for x of shape `(..., n)`.
@@ -90,8 +96,7 @@ class Constraints(Portable):
         Householder reflections; it is never formed.
         """
         x = _vectors(x, self.n, "Constraints.coordinates")
-        Y, T = (jnp.asarray(part, x.dtype) for part in self.rows.reflectors)
-        return (x - ((x @ Y) @ T) @ Y.T)[..., self.k :]
+        return products.coordinates(self.rows, x)
 
     def point(self, y: Any) -> jax.Array:
         """The point of the plane with coordinates y: Aᵀ(AAᵀ)⁻¹e + Z y, of length-preserving Z.
@@ -104,10 +109,8 @@ class Constraints(Portable):
             (6.0, [1.0, -2.0])
         """
         y = _vectors(y, self.n - self.k, "Constraints.point")
-        Y, T = (jnp.asarray(part, y.dtype) for part in self.rows.reflectors)
-        x = jnp.concatenate([jnp.zeros((*y.shape[:-1], self.k), y.dtype), y], axis=-1)
-        shortest = jnp.asarray(self.rows.pseudo_inverse, y.dtype) @ self.right_hand_side(y.dtype)
-        return shortest + x - ((x @ Y) @ T.T) @ Y.T
+        shortest = products.shortest(self.rows, self.right_hand_side(y.dtype))
+        return shortest + products.from_coordinates(self.rows, y)
 
     def right_hand_side(self, dtype: Any) -> jax.Array:
         """The right-hand side e, zeros where it was left out; `DtypeError` rather than a cast."""
@@ -152,3 +155,15 @@ def as_constraints(constraints: Any, n: int, where: str) -> Constraints | None:
             f"{where}: the constraints are on {constraints.n} variables, the matrix has {n}."
         )
     return constraints if constraints.k else None
+
+
+def eliminated(constraints: Constraints | None) -> Elimination | None:
+    """The rows that are eliminated; None where there are not many of them."""
+    return None if constraints is None else constraints.rows.local
+
+
+def remaining(constraints: Constraints | None) -> Rows | None:
+    """The rows that are not eliminated, on the coordinates that are left; None for none."""
+    if constraints is None or constraints.rows.rest.k == 0:
+        return None
+    return constraints.rows.rest

@@ -1,4 +1,4 @@
-"""`constrained_cholesky`: factor a symmetric matrix on the plane A x = e, sparse and exactly."""
+"""`ConstrainedFactor`: results of a factorisation on the plane of linear constraints."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,42 +7,24 @@ from typing import Any, final
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.errors import CholaxError, StructureError
-from cholax._core.failures import (
-    ConstrainedStatus,
-    Factorization,
-    constrained_failure,
-    throwing,
-    tolerant,
-)
-from cholax.analysis import Plan
+from cholax._core.errors import CholaxError
+from cholax._core.failures import Factorization, constrained_failure
 from cholax.implicit.failed_lanes import mark_entries
 from cholax.linalg import operands
-from cholax.linalg.cholesky import cholesky, plan_for
-from cholax.linalg.factor import Factor
 from cholax.linalg.factor_maps import inverse_map
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
-from cholax.stats.constraints.constraints import Constraints, as_constraints
-from cholax.stats.constraints.null_space import as_null_space, check_regular
-from cholax.stats.constraints.pins import (
-    border,
-    choose_pins,
-    maps_to_zero,
-    pin_weights,
-    relative_pivot,
-    rounding_of_pivots,
-    solve_border,
-)
-from cholax.stats.constraints.pins import pinned as pinned
+from cholax.stats.constraints import products
+from cholax.stats.constraints.constraints import eliminated, remaining
+from cholax.stats.constraints.elimination import Elimination
+from cholax.stats.constraints.held import constant
+from cholax.stats.constraints.pins import border
+from cholax.stats.constraints.plans import Covering, covering, diagonal_pattern
 from cholax.stats.constraints.rows import Rows
 from cholax.stats.constraints.sampling import draw, sample_shape
-from cholax.stats.constraints.small import quasi_definite
 
 
 @final
@@ -66,6 +48,10 @@ class ConstrainedFactor(Factorization):
 
     Where it is not, `ok` is False and every result is NaN. So is a matrix that is singular up to
     rounding: no digit of its results would be right.
+
+    Many constraints on small disjoint groups of variables are eliminated first: x = A⁺e + B u with
+    a sparse B of orthonormal columns, and all of the above holds for BᵀQB and the constraints that
+    are left. `rest`, pins, factor, solved and inverse are then those of the coordinates u.
 
     Attributes:
         Q: the matrix.
@@ -117,7 +103,17 @@ class ConstrainedFactor(Factorization):
     @property
     def n(self) -> int:
         """Number of variables."""
-        return self.factor.n
+        return self.Q.pattern.n
+
+    @property
+    def local(self) -> Elimination | None:
+        """The constraints that are eliminated; None where there are not many of them."""
+        return eliminated(self.constraints)
+
+    @property
+    def rest(self) -> Rows | None:
+        """Rows of the constraints that are not eliminated, on what is left; None without."""
+        return remaining(self.constraints)
 
     @property
     def k(self) -> int:
@@ -128,6 +124,14 @@ class ConstrainedFactor(Factorization):
     def rank(self) -> int:
         """Dimension of the plane, n − k."""
         return self.n - self.k
+
+    @property
+    def pivot(self) -> jax.Array:
+        """Traced integer: a variable where the matrix with its pins failed to factor, or -1."""
+        if self.local is None:
+            return self.factor.pivot
+        found = jnp.asarray(self.local.variable_of)[jnp.maximum(self.factor.pivot, 0)]
+        return jnp.where(self.factor.pivot < 0, -1, found).astype(self.factor.pivot.dtype)
 
     @property
     def ok(self) -> jax.Array:
@@ -218,8 +222,10 @@ class ConstrainedFactor(Factorization):
             >>> F.selected_inverse().values.round(6).tolist()
             [0.5, 0.5]
         """
-        inverse_map(self.factor.plan, pattern)  # checks the pattern
-        return _selected_inverse(self, pattern)
+        if self.local is None:
+            inverse_map(self.factor.plan, pattern)  # checks the pattern
+            return _selected_inverse(self, pattern)
+        return _spread(self, covering(pattern, self.Q.pattern, self.local, self.factor.plan))
 
     def sample(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw from N(0, Z(ZᵀQZ)⁻¹Zᵀ), on A x = 0; differentiable in Q's values.
@@ -240,162 +246,38 @@ class ConstrainedFactor(Factorization):
         return draw(self, key, sample_shape(shape))
 
 
-def constrained_cholesky(
-    Q: SparseMatrix,
-    constraints: Constraints | None = None,
-    *,
-    pins: Sequence[int] | None = None,
-    null_space: Any = None,
-    ordering: Any = "auto",
-    throw: bool = False,
-) -> ConstrainedFactor:
-    """Factor Q on the plane A x = e of linear constraints, keeping Q sparse.
-
-    Q has to be positive definite on the plane only. Where Q itself may be singular, as intrinsic
-    precisions are, *pins* regularise it: a positive number is added at k' diagonal entries before
-    factoring, and taken back exactly by k' more columns in the low-rank correction. No result
-    depends on that number.
-
-    Args:
-        Q: symmetric `SparseMatrix`.
-        constraints: A x = e, or None.
-        pins: variables to pin, enough that no vector of Q's null space vanishes on all of them; an
-            empty sequence where Q is known to be positive definite, which saves their columns. By
-            default one per vector of the null space, or one per constraint where that is not
-            given, chosen by pivoted QR; none without either.
-        null_space: `(n, k')` basis of Q's null space where it is known: known parts of the
-            correction are then exact, which saves the digits that the condition of Q costs. Has
-            to be right: results are NaN where Q times the basis is not zero.
-        ordering: as for `cholax.cholesky`.
-        throw: raise a `NotPositiveDefiniteError` where Q is not positive definite on the plane,
-            instead of giving NaN results; JAX's run-time error inside `jit`.
-
-    Returns:
-        A `ConstrainedFactor`, differentiable in Q's values and mapped over by `vmap`.
-
-    Raises:
-        ArgumentError: pins that repeat or are out of range.
-        ShapeError: constraints or a null space on another number of variables.
-        StructureError: Q is not symmetric by construction; the plane holds a vector of the null
-            space; pins on which one vanishes.
-
-    Example:
-        >>> import cholax as cx, cholax.stats as cs, jax.numpy as jnp
-        >>> triangle = cx.from_dense(3.0 * jnp.eye(3) - 1.0, symmetric=True)
-        >>> F = cs.constrained_cholesky(triangle, cs.Constraints(jnp.ones(3)))
-        >>> F.inverse_diagonal().round(4).tolist()
-        [0.2222, 0.2222, 0.2222]
-
-    Reference:
-        Rue & Held, *Gaussian Markov Random Fields* (2005), sections 2.3 and 3.2.
-    """
-    where = "constrained_cholesky"
-    if not isinstance(Q, SparseMatrix) or not Q.symmetric:
-        raise StructureError(
-            f"{where}: need a symmetric SparseMatrix, got {Q!r}. "
-            "Build it with symmetric=True, or call Q.symmetrize()."
-        )
-    constraints = as_constraints(constraints, Q.n, where)
-    null = as_null_space(null_space, Q.n, where)
-    if null is not None:
-        check_regular(constraints, null, where)
-    chosen = choose_pins(pins, constraints, null, Q.n, where)
-    if constraints is not None:
-        constraints.right_hand_side(Q.dtype)
-    factor = _factorise(Q, constraints, chosen, null, plan_for(Q, ordering))
-    return _checked(factor) if throw or throwing.value else factor
-
-
-def _checked(factor: ConstrainedFactor) -> ConstrainedFactor:
-    if not isinstance(factor.status, Tracer):
-        return factor.check()
-    jax.debug.callback(_raise_where_failed, factor.status)
-    return factor
-
-
-def _raise_where_failed(status: Any) -> None:
-    failed = np.flatnonzero(status)
-    if failed.size:
-        member = f" (batch member {failed[0]})" if np.ndim(status) else ""
-        raise constrained_failure(int(np.ravel(status)[failed[0]]), member)
-
-
-@tolerant
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _factorise(
-    Q: SparseMatrix,
-    constraints: Constraints | None,
-    pins: tuple[int, ...],
-    null: Rows | None,
-    plan: Plan,
-) -> ConstrainedFactor:
-    return restrict(Q, constraints, pins, null, cholesky(pinned(Q, pins), ordering=plan))
-
-
-def restrict(
-    Q: SparseMatrix,
-    constraints: Constraints | None,
-    pins: tuple[int, ...],
-    null: Rows | None,
-    factor: Factor,
-) -> ConstrainedFactor:
-    """What `constrained_cholesky` returns, from a factor of `pinned(Q, pins)` at hand."""
-    weights = pin_weights(Q, pins)
-    tolerance = rounding_of_pivots(Q.n, Q.dtype)
-    faults = [
-        (factor.ok, ConstrainedStatus.NOT_POSITIVE_DEFINITE),
-        (relative_pivot(factor) > tolerance, ConstrainedStatus.SINGULAR),
-    ]
-    if null is not None:
-        faults.append((maps_to_zero(Q, null), ConstrainedStatus.WRONG_NULL_SPACE))
-    if constraints is None and not pins:
-        return _finish(Q, None, (), factor, None, None, jnp.zeros((), Q.dtype), faults)
-    k = 0 if constraints is None else constraints.k
-    G = border(constraints, pins, Q.n, Q.dtype)
-    # Numbers also where it failed, for the products below: their adjoints multiply by them, and
-    # 0 × NaN is NaN. Results are marked instead, and the plain part of each is NaN.
-    solved = jnp.where(factor.ok, solve_border(factor, G, pins, weights, null), 0)
-    S = G.T @ solved
-    S = 0.5 * (S + S.T) - jnp.diag(jnp.concatenate([jnp.zeros(k, Q.dtype), 1 / weights]))
-    scale = jnp.concatenate([lax.stop_gradient(jnp.diagonal(S)[:k]), 1 / weights])
-    inverse, log_small, margin = quasi_definite(S, scale, k)
-    faults.append((margin > tolerance, ConstrainedStatus.INDEFINITE_ON_PLANE))
-    constant = 0.0 if constraints is None else constraints.rows.log_gram
-    log_det = log_small + jnp.sum(jnp.log(weights)) - jnp.asarray(constant, Q.dtype)
-    return _finish(Q, constraints, pins, factor, solved, inverse, log_det, faults)
-
-
-def _finish(*parts: Any) -> ConstrainedFactor:
-    """The factor with its status: the first of the faults, `(is not there, code)`."""
-    *rest, faults = parts
-    status = jnp.int32(ConstrainedStatus.OK)
-    for absent, code in reversed(faults):
-        status = jnp.where(absent, status, jnp.int32(code))
-    sound = jnp.where(status == ConstrainedStatus.OK, 1.0, jnp.nan).astype(parts[0].dtype)
-    return ConstrainedFactor(*rest, sound, status)
-
-
 # Compiled as they are also where they run eagerly: one program instead of one per operation.
 
 
 @jax.jit
 def _solve(factor: ConstrainedFactor, b: jax.Array, e: jax.Array | None) -> jax.Array:
-    y = factor.factor.solve(b)
+    local = factor.local
+    if local is None:
+        return _on_plane(factor, b, e)
+    if e is None:
+        return mark_entries(local.lift(_on_plane(factor, local.restrict(b), None)), factor.ok)
+    start, left = products.particular(factor.constraints.rows, e)
+    u = _on_plane(factor, local.restrict(b - factor.Q @ start), left)
+    return mark_entries(start + local.lift(u), factor.ok)
+
+
+def _on_plane(factor: ConstrainedFactor, b: jax.Array, e: jax.Array | None) -> jax.Array:
+    """The solution on what the elimination leaves, which is all there is without one."""
+    y, rows = factor.factor.solve(b), factor.rest
     if factor.solved is None:
         return mark_entries(y, factor.ok)
     numbers = jnp.where(factor.factor.ok, y, 0)
-    right = border(factor.constraints, factor.pins, factor.n, y.dtype).T @ numbers
+    right = border(rows, factor.pins, factor.factor.n, y.dtype).T @ numbers
     if e is not None:
         right = right - jnp.concatenate([e, jnp.zeros(len(factor.pins), y.dtype)])
     x = mark_entries(y - factor.solved @ (factor.inverse @ right), factor.ok)
-    if factor.constraints is None:
+    if rows is None:
         return x
     # An identity in exact arithmetic, and so in derivatives: it takes x's rounding error back onto
     # the plane.
-    rows = factor.constraints.rows
-    off = jnp.asarray(rows.matrix, y.dtype) @ x
+    off = constant(rows, "matrix", y.dtype) @ x
     off = off if e is None else off - e
-    return x - jnp.asarray(rows.pseudo_inverse, y.dtype) @ off
+    return x - products.pseudo_inverse(rows, y.dtype) @ off
 
 
 @jax.jit
@@ -405,6 +287,10 @@ def _log_det(factor: ConstrainedFactor) -> jax.Array:
 
 @jax.jit
 def _inverse_diagonal(factor: ConstrainedFactor) -> jax.Array:
+    if factor.local is not None:
+        blocks = factor.local.blocks(diagonal_pattern(factor.n))
+        values = blocks.spread(_selected_inverse(factor, blocks.inner).values)
+        return mark_entries(jnp.maximum(values, 0), factor.ok)
     diagonal = factor.factor.inverse_diagonal()
     if factor.solved is not None:
         diagonal = diagonal - jnp.sum((factor.solved @ factor.inverse) * factor.solved, axis=1)
@@ -426,3 +312,13 @@ def _selected_inverse(factor: ConstrainedFactor, pattern: Pattern | str | None) 
             low_rank = low_rank * jnp.asarray(halves, values.dtype)
         values = values - low_rank
     return SparseMatrix(mark_entries(values, factor.ok), target)
+
+
+@partial(jax.jit, static_argnums=1)
+def _spread(factor: ConstrainedFactor, target: Covering) -> SparseMatrix:
+    """Entries of BΣBᵀ, Σ the covariance on what the elimination leaves."""
+    assert factor.local is not None
+    blocks = factor.local.blocks(target.symmetric)
+    values = blocks.spread(_selected_inverse(factor, blocks.inner).values)
+    values = mark_entries(values, factor.ok)
+    return SparseMatrix(primitives.gather(target.source, values), target.pattern)

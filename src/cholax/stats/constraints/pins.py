@@ -13,19 +13,19 @@ from cholax._core.errors import ArgumentError
 from cholax._core.norms import max_norm, smallest
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
-from cholax.stats.constraints.constraints import Constraints
+from cholax.stats.constraints.held import LARGE, constant
 from cholax.stats.constraints.null_space import check_pinned
 from cholax.stats.constraints.rows import Rows
 
 
 def choose_pins(
-    pins: Any, constraints: Constraints | None, null: Rows | None, n: int, where: str
+    pins: Any, rows: Rows | None, null: Rows | None, n: int, where: str
 ) -> tuple[int, ...]:
     """The pins asked for, checked; else those of the null space; else those of the constraints."""
     if pins is None:
         if null is not None:
             return null.pins
-        return () if constraints is None else constraints.rows.pins
+        return () if rows is None else rows.pins
     chosen = sorted(int(pin) for pin in pins)
     if any(not 0 <= pin < n for pin in chosen) or len(set(chosen)) < len(chosen):
         raise ArgumentError(
@@ -57,12 +57,16 @@ def pin_weights(Q: SparseMatrix, pins: tuple[int, ...]) -> jax.Array:
     return jnp.where(own_is_positive, own, largest - jnp.minimum(own, 0))
 
 
-def border(constraints: Constraints | None, pins: tuple[int, ...], n: int, dtype: Any) -> jax.Array:
+def border(rows: Rows | None, pins: tuple[int, ...], n: int, dtype: Any) -> jax.Array:
     """G = [Aᵀ E], a constant."""
-    A = np.zeros((0, n)) if constraints is None else constraints.A
-    E = np.zeros((len(pins), n))
-    E[np.arange(len(pins)), list(pins)] = 1.0
-    return jnp.asarray(np.concatenate([A, E]).T, dtype)
+    k = 0 if rows is None else rows.k
+    if n * (k + len(pins)) < LARGE:
+        A = np.zeros((0, n)) if rows is None else rows.matrix
+        E = np.zeros((len(pins), n))
+        E[np.arange(len(pins)), list(pins)] = 1.0
+        return jnp.asarray(np.concatenate([A, E]).T, dtype)
+    E = (np.array(pins, np.int32) == jnp.arange(n, dtype=np.int32)[:, None]).astype(dtype)
+    return E if rows is None else jnp.concatenate([constant(rows, "matrix", dtype).T, E], axis=1)
 
 
 def solve_border(
@@ -80,16 +84,29 @@ def solve_border(
     if null is None or len(pins) != null.k:
         return factor.solve(G)
     k = G.shape[1] - len(pins)
-    known = jnp.asarray(null.interpolant(pins), G.dtype) / weights
+    known = interpolant(null, pins, G.dtype) / weights
     residual = G[:, k:] - factor.A @ known
     right = jnp.concatenate([G[:, :k], residual - lax.stop_gradient(residual)], axis=1)
     return factor.solve(right).at[:, k:].add(known)
 
 
+def interpolant(null: Rows, pins: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`(n, k)` basis of the null space that is the identity at the pins."""
+    at = list(pins)
+    small, one = np.linalg.inv(null.basis[at]), np.eye(null.k)
+    if null.basis.size < LARGE:
+        columns = null.basis @ small
+        columns[at] = one
+        return jnp.asarray(columns, dtype)
+    # One large constant serves for this and for `maps_to_zero`.
+    columns = constant(null, "basis", dtype) @ jnp.asarray(small, dtype)
+    return columns.at[np.array(at)].set(jnp.asarray(one, dtype))
+
+
 def maps_to_zero(Q: SparseMatrix, null: Rows) -> jax.Array:
     """Whether Q V = 0, to half of the digits."""
     values = lax.stop_gradient(Q.values)
-    product = SparseMatrix(values, Q.pattern) @ jnp.asarray(null.basis, Q.dtype)
+    product = SparseMatrix(values, Q.pattern) @ constant(null, "basis", Q.dtype)
     size = max_norm(values)
     half = jnp.sqrt(jnp.finfo(Q.dtype).eps)
     return max_norm(product) <= half * size

@@ -1,6 +1,8 @@
 """`Rows`: the coefficients of linear constraints, or a basis of a null space; known on the host."""
 
 import hashlib
+import weakref
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, cast, final
 
@@ -13,14 +15,23 @@ from cholax._core.dtypes import read_array
 from cholax._core.errors import DtypeError, ShapeError, StructureError, UnsupportedError
 from cholax._core.pickling import Portable
 from cholax.linalg.matrix import SparseMatrix
+from cholax.stats.constraints.elimination import Elimination
+from cholax.stats.constraints.grouped import Fixed
+from cholax.stats.constraints.groups import local_groups
 
 # Smallest singular value, relative to the largest of rows of length one, of independent rows.
 RANK_TOLERANCE = 1e-10
+# Bytes that a dense array of k rows may take; factorisations need several times as much.
+LARGEST = 2**30
 
 
 @final
 class Rows(Portable):
     """k linearly independent rows of length n; immutable, hashed by content, so static in JAX.
+
+    Many rows on small disjoint groups of variables are kept sparse, to be eliminated: `local` has
+    them, and `rest` what the other rows say of the coordinates that are left. All properties that
+    are dense arrays of k rows are for few rows, and refuse to become larger than a gibibyte.
 
     Args:
         matrix: `(k, n)` array, SciPy matrix or `SparseMatrix` of concrete numbers; one row may be
@@ -30,7 +41,7 @@ class Rows(Portable):
     Raises:
         ShapeError: not a matrix, or more rows than columns.
         StructureError: rows that depend on each other or are not finite.
-        UnsupportedError: traced numbers.
+        UnsupportedError: traced numbers, or more than a gibibyte of rows that cannot be eliminated.
 
     Example:
         >>> from cholax.stats.constraints.rows import Rows
@@ -38,45 +49,127 @@ class Rows(Portable):
         (1, 3)
     """
 
+    _transient = ("_held",)
+    # Whether the rows are known to be orthonormal.
+    are_orthonormal = False
+
     def __init__(self, matrix: Any, where: str = "Rows") -> None:
-        array = _concrete(matrix, where)
-        k, n = array.shape
+        given = _concrete(matrix, where)
+        k, n = self.shape = given.shape
         if k > n:
             raise ShapeError(
-                f"{where}: need at most as many rows as variables, got shape {array.shape}. "
+                f"{where}: need at most as many rows as variables, got shape {given.shape}. "
                 "Rows are conditions, columns are variables: transpose the matrix."
             )
-        array.flags.writeable = False
-        self.matrix = array
-        self._digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
+        if not np.all(np.isfinite(given.data if scipy.sparse.issparse(given) else given)):
+            raise StructureError(
+                f"{where}: the coefficients must be finite numbers. Check for NaN."
+            )
+        self._groups = local_groups(given)
+        if self._groups:
+            sparse = self._given = _canonical(given)
+            grouped = [variables for variables, _ in self._groups]
+            parts = sparse.indptr, sparse.indices, sparse.data, *grouped
+        else:
+            self._given = _dense(given, where)
+            self._given.flags.writeable = False
+            parts = (self._given,)
+        digest = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            digest.update(np.ascontiguousarray(part))
+        self._digest = digest.digest()
         _check_rank(self, where)
+
+    @classmethod
+    def orthonormal_of(cls, array: np.ndarray) -> "Rows":
+        """Dense rows known to be orthonormal."""
+        self = object.__new__(cls)
+        self._given = np.ascontiguousarray(array)
+        self._given.flags.writeable = False
+        self._groups, self.shape, self.are_orthonormal = [], array.shape, True
+        self._digest = hashlib.blake2b(self._given, digest_size=16).digest()
+        return self
 
     @property
     def k(self) -> int:
         """Number of rows."""
-        return self.matrix.shape[0]
+        return self.shape[0]
 
     @property
     def n(self) -> int:
         """Length of each row."""
-        return self.matrix.shape[1]
+        return self.shape[1]
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Rows)
-            and self.matrix.shape == other.matrix.shape
+            and self.shape == other.shape
             and self._digest == other._digest
+            and bool(self._groups) == bool(other._groups)
         )
 
     def __hash__(self) -> int:
-        return hash((self.matrix.shape, self._digest))
+        return hash((self.shape, self._digest))
 
     def __repr__(self) -> str:
         return f"Rows(k={self.k}, n={self.n})"
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """`(k, n)` coefficients, read-only."""
+        return self._dense if self._groups else self._given
+
+    @cached_property
+    def _dense(self) -> np.ndarray:
+        array = _dense(self._given, "Rows.matrix")
+        array.flags.writeable = False
+        return array
+
+    @cached_property
+    def sparse(self) -> Any:
+        """`(k, n)` coefficients, SciPy CSR."""
+        return self._given if self._groups else _canonical(self._given)
+
+    @cached_property
+    def operator(self) -> Fixed:
+        """The transpose of the coefficients as an operator in JAX."""
+        return Fixed(self.sparse.T)
+
+    @cached_property
+    def magnitudes(self) -> Fixed:
+        """The transpose of the absolute coefficients as an operator in JAX."""
+        return Fixed(abs(self.operator.matrix))
+
+    @cached_property
+    def _split(self) -> "_Split":
+        key = self._digest, self.shape
+        return _splits.get(key) or _splits.setdefault(key, _Split(self._given, self._groups))
+
+    @property
+    def local(self) -> Elimination | None:
+        """The rows that are eliminated; None where there are not many of them."""
+        return self._split.local if self._groups else None
+
+    @property
+    def rest(self) -> "Rows":
+        """The other rows, on the coordinates that the elimination leaves; dense."""
+        return self._split.rest if self._groups else self
+
+    @property
+    def rest_scale(self) -> np.ndarray:
+        """What turns the right-hand side of the other rows into that of `rest`."""
+        return self._split.scale if self._groups else np.eye(self.k)
+
+    @property
+    def rest_rows(self) -> np.ndarray:
+        """Numbers of the other rows."""
+        return self._split.rest_rows if self._groups else np.arange(self.k)
+
     @cached_property
     def lengths(self) -> np.ndarray:
         """`(k,)` Euclidean length of each row."""
+        if self._groups:
+            return np.sqrt(np.asarray(self._given.multiply(self._given).sum(axis=1)).ravel())
         return np.linalg.norm(self.matrix, axis=1)
 
     @cached_property
@@ -88,10 +181,18 @@ class Rows(Portable):
         """`(k,)` singular values of the rows scaled to length one, largest first."""
         return np.linalg.svd(self._qr[1], compute_uv=False)
 
+    @property
+    def rank(self) -> int:
+        """Number of rows that are independent, up to rounding."""
+        if self._groups:
+            return self.k - self._split.lost
+        singular = self.singular_values
+        return int(np.sum(singular >= RANK_TOLERANCE * singular[0]))
+
     @cached_property
     def basis(self) -> np.ndarray:
         """`(n, k)` orthonormal basis of the span of the rows."""
-        return self._qr[0]
+        return self.matrix.T if self.are_orthonormal else self._qr[0]
 
     @cached_property
     def reflectors(self) -> tuple[np.ndarray, np.ndarray]:
@@ -130,19 +231,26 @@ class Rows(Portable):
         """
         return pivots(self.basis)
 
-    def interpolant(self, pins: tuple[int, ...]) -> np.ndarray:
-        """`(n, k)` basis of the span that is the identity at k pins."""
-        at = list(pins)
-        columns = self.basis @ np.linalg.inv(self.basis[at])
-        columns[at] = np.eye(self.k)
-        return columns
+    @cached_property
+    def orthonormal(self) -> Any:
+        """`(n, k)` orthonormal basis of the span of the rows: dense, or SciPy CSC where sparse."""
+        if not self._groups:
+            return self.basis
+        local, rest = self._split.local, self._split.rest
+        few = local.basis.matrix() @ rest.basis
+        return scipy.sparse.hstack([local.span(), scipy.sparse.csc_array(few)], format="csc")
 
     def span_equals(self, other: "Rows") -> bool:
         """Whether two sets of rows span one space."""
-        if self.matrix.shape != other.matrix.shape:
+        if self.shape != other.shape:
             return False
         if self == other or self.k == 0:
             return True
+        if self.local is not None or other.local is not None:
+            # Lengths of the projections of one basis on the other span.
+            inner = scipy.sparse.csc_array(self.orthonormal.T @ other.orthonormal)
+            lengths = np.sqrt(np.asarray(inner.multiply(inner).sum(axis=0)).ravel())
+            return bool(np.min(lengths) > 1 - RANK_TOLERANCE)
         cosines = np.linalg.svd(self.basis.T @ other.basis, compute_uv=False)
         return bool(np.min(cosines) > 1 - RANK_TOLERANCE)
 
@@ -156,7 +264,52 @@ def pivots(basis: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(int(i) for i in order[:k]))
 
 
-def _concrete(matrix: Any, where: str) -> np.ndarray:
+def stacked(parts: Sequence[Rows], where: str) -> Rows:
+    """The rows of all of them."""
+    if len(parts) == 1:
+        return parts[0]
+    if any(part.local is not None for part in parts):
+        return Rows(scipy.sparse.vstack([part.sparse for part in parts]), where)
+    return Rows(np.concatenate([part.matrix for part in parts]), where)
+
+
+def widened(rows: Rows, before: int, after: int) -> Any:
+    """The coefficients with columns of zeros on either side, sparse where they are."""
+    k = rows.k
+    if rows.local is None:
+        return np.concatenate([np.zeros((k, before)), rows.matrix, np.zeros((k, after))], axis=1)
+    A = rows.sparse
+    return scipy.sparse.csr_array(
+        (A.data, A.indices + before, A.indptr), shape=(k, before + rows.n + after)
+    )
+
+
+class _Split:
+    """Rows by whether they are eliminated."""
+
+    def __init__(self, A: Any, groups: Any) -> None:
+        self.local = local = Elimination(A, groups, RANK_TOLERANCE)
+        self.rest_rows = np.setdiff1d(np.arange(A.shape[0]), local.rows)
+        others = A[self.rest_rows]
+        reduced = scipy.sparse.csr_array(others @ local.basis.matrix())
+        array = _dense(reduced, "Constraints")
+        lengths = np.sqrt(np.asarray(others.multiply(others).sum(axis=1)).ravel())
+        span, triangle = np.linalg.qr((array / lengths[:, None]).T)
+        self.lost = local.lost
+        if len(array) and not self.lost:
+            singular = np.linalg.svd(triangle, compute_uv=False)
+            self.lost = int(np.sum(singular < RANK_TOLERANCE * max(1.0, singular[0])))
+        # The rows are lengths ∘ Rᵀ spanᵀ: spanᵀu = scale e where they are e.
+        self.scale = np.zeros((0, 0)) if self.lost else np.linalg.inv(triangle.T) / lengths
+        self.rest = Rows.orthonormal_of(span.T if not self.lost else array[:0])
+
+
+# Equal rows share what is made of them.
+_splits: "weakref.WeakValueDictionary[Any, _Split]" = weakref.WeakValueDictionary()
+
+
+def _concrete(matrix: Any, where: str) -> Any:
+    """A float64 array, or a SciPy CSR matrix of one."""
     if isinstance(matrix, SparseMatrix):
         traced = isinstance(matrix.values, Tracer)
         matrix = matrix.values if traced else matrix.to_scipy()
@@ -165,33 +318,54 @@ def _concrete(matrix: Any, where: str) -> np.ndarray:
             f"{where}: the coefficients must be known while tracing, got traced values. "
             "Build them outside of jit; the right-hand side e may be traced."
         )
-    if scipy.sparse.issparse(matrix):
-        matrix = matrix.toarray()
-    matrix = np.asarray(read_array(matrix, where))
+    sparse = scipy.sparse.issparse(matrix)
+    matrix = scipy.sparse.csr_array(matrix) if sparse else np.asarray(read_array(matrix, where))
     if matrix.dtype.kind not in "fiu":
         raise DtypeError(
             f"{where}: the coefficients must be real numbers, got {matrix.dtype}. "
             "Convert them explicitly with .astype(float)."
         )
+    if sparse:
+        return matrix.astype(np.float64)
     array = np.array(np.atleast_2d(matrix), np.float64, order="C")
     if array.ndim != 2:
         raise ShapeError(f"{where}: need a matrix with a row per condition, got {array.shape}.")
     return array
 
 
+def _canonical(matrix: Any) -> Any:
+    """CSR without duplicates and zeros, its indices sorted and of one dtype."""
+    found = scipy.sparse.csr_array(matrix, copy=True)
+    found.sum_duplicates()
+    found.eliminate_zeros()
+    indptr, indices = (part.astype(np.int32) for part in (found.indptr, found.indices))
+    return scipy.sparse.csr_array((found.data, indices, indptr), shape=found.shape)
+
+
+def _dense(matrix: Any, where: str) -> np.ndarray:
+    """The same as a dense array, unless that would take gigabytes."""
+    if not scipy.sparse.issparse(matrix):
+        return matrix
+    k, n = matrix.shape
+    if 8 * k * n > LARGEST:
+        raise UnsupportedError(
+            f"{where}: {k} rows of {n} numbers that cannot be eliminated take "
+            f"{8 * k * n / 2**30:.1f} GiB as a dense array; they may take {LARGEST / 2**30:.0f} "
+            "GiB. Rows on small disjoint groups of variables are kept sparse; leave others out."
+        )
+    return np.ascontiguousarray(matrix.toarray())
+
+
 def _check_rank(rows: Rows, where: str) -> None:
     if rows.k == 0:
         return
-    if not np.all(np.isfinite(rows.matrix)):
-        raise StructureError(f"{where}: the coefficients must be finite numbers. Check for NaN.")
     zero = np.flatnonzero(rows.lengths == 0)
     if zero.size:
         raise StructureError(
             f"{where}: row {zero[0]} is zero, which is no condition. Leave it out."
         )
-    singular = rows.singular_values
-    if singular[-1] < RANK_TOLERANCE * singular[0]:
-        rank = int(np.sum(singular >= RANK_TOLERANCE * singular[0]))
+    rank = rows.rank
+    if rank < rows.k:
         raise StructureError(
             f"{where}: need linearly independent rows, got rank {rank} of {rows.k}. "
             "Leave out the rows that follow from the others."

@@ -10,6 +10,8 @@ from jax import lax
 
 from cholax._core import options
 from cholax.implicit.failed_lanes import mark_entries
+from cholax.stats.constraints import products
+from cholax.stats.constraints.held import constant
 from cholax.stats.constraints.small import quasi_definite
 
 if TYPE_CHECKING:
@@ -28,14 +30,16 @@ def draw(factor: "ConstrainedFactor", key: jax.Array, shape: tuple[int, ...]) ->
     1. x ~ N(0, P), P the inverse of the pinned matrix;
     2. x − PAᵀ(APAᵀ)⁻¹A x is N(0, Σ), on the plane but with the pins held back;
     3. the covariance sought is Σ + ΣE C⁻¹ EᵀΣ with C = Γ⁻¹ − EᵀΣE, and −C⁻¹ is the trailing block
-       of S⁻¹, −ΣE C⁻¹ the trailing columns of P G S⁻¹. So ΣE C^(−½) times white noise is added.
+       of S⁻¹, −ΣE C⁻¹ the trailing columns of P G S⁻¹. So ΣE C^(−½) times white noise is added;
+    4. where rows are eliminated all this is u, and B u is returned.
     """
     for_field, for_pins = jax.random.split(key)
     x = factor.factor.sample(for_field, shape)
-    k, pins = factor.k, len(factor.pins)
-    rows = None if factor.constraints is None else factor.constraints.rows
+    pins = len(factor.pins)
+    rows, local = factor.rest, factor.local
+    k = 0 if rows is None else rows.k
     if rows is not None:
-        A = jnp.asarray(rows.matrix, x.dtype)
+        A = constant(rows, "matrix", x.dtype)
         PAt = factor.solved[:, :k]
         # Numbers also where the factorisation failed: 0 × NaN would be the adjoint.
         numbers = jnp.where(factor.factor.ok, x, 0)
@@ -47,8 +51,10 @@ def draw(factor: "ConstrainedFactor", key: jax.Array, shape: tuple[int, ...]) ->
         x = x + white @ _root(inverse_C).T @ SigmaE.T
     if rows is not None:
         # The rounding error of x goes back onto the plane.
-        off = x @ jnp.asarray(rows.matrix.T, x.dtype)
-        x = x - off @ jnp.asarray(rows.pseudo_inverse.T, x.dtype)
+        off = x @ A.T
+        x = x - off @ products.pseudo_inverse(rows, x.dtype).T
+    if local is not None:
+        x = local.basis.along(mark_entries(x, factor.ok))
     return mark_entries(x, factor.ok)
 
 

@@ -9,8 +9,12 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax._core.pickling import reduce_tuple
+from cholax.sparsediff.captured import captured
+from cholax.sparsediff.remembered import remembered
+from cholax.stats.laplace import LaplaceResult
 
 # Numbers solved for side by side.
 _BLOCK = 32
@@ -36,7 +40,9 @@ class Delta(NamedTuple):
 
 def delta(fit: Any, function: Callable[[Any, Any], Any], full: bool) -> Delta:
     """`Fit.delta`."""
-    result, unravel_theta = fit.result, fit.evaluator.unravel
+    result = fit.result
+    options.function(function, "Fit.delta")
+    full = options.flag(full, "Fit.delta", "full")
     theta = jnp.asarray(fit.flat_theta, fit.evaluator.dtype)
     out, restore = ravel_pytree(function(result.mode, fit.theta))
     if not jnp.issubdtype(out.dtype, jnp.inexact):
@@ -44,10 +50,7 @@ def delta(fit: Any, function: Callable[[Any, Any], Any], full: bool) -> Delta:
             f"Fit.delta: the function must return floating-point numbers, got {out.dtype}."
         )
 
-    def flat(u: jax.Array, theta: jax.Array) -> jax.Array:
-        return ravel_pytree(function(result.unravel(u), unravel_theta(theta)))[0]
-
-    program = jax.jit(lambda u, theta, S, factor: _parts(flat, u, theta, S, factor, full))
+    program = _program(function, result, fit.evaluator.unravel, fit.theta, full)
     D, conditional = program(
         result.flat_mode, theta, jnp.asarray(fit.sensitivity, theta.dtype), result.factor
     )
@@ -67,6 +70,29 @@ def delta(fit: Any, function: Callable[[Any, Any], Any], full: bool) -> Delta:
         shaped(own),
         covariance if full else None,
     )
+
+
+def _program(
+    function: Callable[[Any, Any], Any],
+    result: LaplaceResult,
+    unravel_theta: Callable[[jax.Array], Any],
+    theta: Any,
+    full: bool,
+) -> Callable[..., Any]:
+    """`_parts` compiled, once for a function of u and θ of these structures."""
+    latent = result.leaves
+
+    def flat(u: jax.Array, theta: jax.Array) -> jax.Array:
+        return ravel_pytree(function(latent.unravel(u), unravel_theta(theta)))[0]
+
+    def make() -> Callable[..., Any]:
+        return jax.jit(lambda u, theta, S, factor: _parts(flat, u, theta, S, factor, full))
+
+    held = captured(function)
+    leaves, tree = jax.tree.flatten(theta)
+    shapes = tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    structure = latent.tree, latent.shapes, tree, shapes
+    return make() if held is None else remembered(("Fit.delta", held, structure, full), make)
 
 
 def _parts(

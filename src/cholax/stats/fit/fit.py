@@ -14,12 +14,14 @@ from cholax._core.failures import tolerant
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax.stats.constraints import Constraints
+from cholax.stats.constraints.rows import widened
 from cholax.stats.fit import status as codes
 from cholax.stats.fit.optimise import minimise
 from cholax.stats.fit.programs import Evaluator, LogPrior
 from cholax.stats.fit.progress import reporter
 from cholax.stats.fit.result import Fit, make_fit
 from cholax.stats.laplace import LaplaceModel, laplace
+from cholax.stats.laplace.model import check_real
 
 
 @boundary
@@ -157,15 +159,22 @@ def fit_reml(
     Reference:
         Patterson & Thompson, Biometrika 58 (1971).
     """
-    names = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+    names = options.texts(fixed, "fit_reml", "fixed")
+    if not isinstance(model, LaplaceModel):
+        raise ArgumentError(
+            f"fit_reml: need a model from cholax.stats.laplace, got {type(model).__name__}."
+        )
     if not isinstance(theta0, dict) or not all(name in theta0 for name in names):
         raise ArgumentError(
-            f"fit_reml: theta0 must be a dictionary with the keys {list(names)}, got {theta0!r}. "
+            f"fit_reml: theta0 must be a dictionary with the keys {list(names)}, got "
+            f"{options.shown(theta0)}. "
             "For other structures make the fixed effects a part of u and use fit_ml."
         )
     moved = {name: theta0[name] for name in names}
     rest = {name: value for name, value in theta0.items() if name not in names}
-    start = {"u": model.start if u0 is None else u0, **moved}
+    inner = model.start if u0 is None else model.checked_start(u0, "fit_reml")
+    refuse_foreign_tree(moved, "fit_reml: theta0")
+    start = {"u": inner, **jax.tree.map(_as_float, moved)}
     integrated = _integrating(model, names, start)
     return _fit("fit_reml", integrated, rest, args, None, start, max_iterations, progress, throw)
 
@@ -188,12 +197,9 @@ def _integrating(model: LaplaceModel, names: tuple[str, ...], start: Any) -> Lap
         # The leaves of a dictionary are ordered by key.
         order = sorted(like)
         widths = [sum(jnp.size(x) for x in jax.tree.leaves(like[name])) for name in order]
-        A, e = model.constraints.A, model.constraints.e
-        parts = [
-            A if name == "u" else np.zeros((A.shape[0], width))
-            for name, width in zip(order, widths, strict=True)
-        ]
-        constraints = Constraints(np.concatenate(parts, axis=1), e)
+        at = order.index("u")
+        rows, e = model.constraints.rows, model.constraints.e
+        constraints = Constraints(widened(rows, sum(widths[:at]), sum(widths[at + 1 :])), e)
     made = laplace(with_fixed, like, constraints=constraints, **model.options)
     return kept.setdefault(key, made)
 
@@ -215,11 +221,15 @@ def _fit(
             f"{where}: need a model from cholax.stats.laplace, got {type(model).__name__}."
         )
     max_iterations = options.count(max_iterations, where, "max_iterations", least=1)
-    options.flag(throw, where, "throw")
+    throw = options.flag(throw, where, "throw")
+    progress = options.progress(progress, where)
+    if log_prior is not None:
+        options.function(log_prior, where, "log_prior")
     refuse_foreign_tree(theta0, f"{where}: theta0")
     theta0 = jax.tree.map(_as_float, theta0)
+    check_real(theta0, where, "theta0")
     flat = np.asarray(ravel_pytree(theta0)[0])
-    start = model.start if u0 is None else u0
+    start = model.start if u0 is None else model.checked_start(u0, where)
     evaluator = Evaluator(model, log_prior, theta0, args, start)
     report = reporter(where, progress)
     outcome = minimise(evaluator, flat, max_iterations=max_iterations, report=report)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax.linalg.construct import from_coo
 from cholax.linalg.factor import Factor
@@ -38,7 +39,8 @@ def joint_precision(fit: Any) -> SparseMatrix:
 
 def joint_sample(fit: Any, key: jax.Array, shape: int | Sequence[int]) -> tuple[Any, Any]:
     """`Fit.sample`."""
-    shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+    options.random_key(key, "Fit.sample")
+    shape = options.sizes(shape, "Fit.sample")
     for_theta, for_u = jax.random.split(key)
     result, evaluator = fit.result, fit.evaluator
     dtype = evaluator.dtype

@@ -154,17 +154,18 @@ def profile(
 ) -> Profile:
     """`Fit.profile`."""
     where = "Fit.profile"
-    options.positive(level, where, "level")
+    level = options.fraction(level, where)
     points = options.count(points, where, "points", least=2)
     max_iterations = options.count(max_iterations, where, "max_iterations", least=1)
     names = fit.names()
-    place = names.index(parameter) if parameter in names else parameter
-    if not isinstance(place, int | np.integer) or not 0 <= place < len(names):
+    named = isinstance(parameter, str) and parameter in names
+    place: Any = names.index(parameter) if named else parameter
+    whole = isinstance(place, int | np.integer) and not isinstance(place, bool)
+    if not whole or not 0 <= place < len(names):
         raise ArgumentError(
-            f"Fit.profile: parameter must be one of {names} or its place, got {parameter!r}."
+            f"Fit.profile: parameter must be one of {names} or its place, got "
+            f"{options.shown(parameter)}."
         )
-    if not 0 < level < 1:
-        raise ArgumentError(f"Fit.profile: level must be between 0 and 1, got {level}.")
     profiler = _Profiler(fit, int(place), max_iterations)
     target = float(ndtri(0.5 + level / 2))
     mode = fit.evaluator.mode

@@ -39,6 +39,6 @@ class Reporter:
 
 def reporter(where: str, progress: Any) -> Reporter | None:
     """A reporter for the `progress` option: False, True, or a function that gets each line."""
-    if progress is False or progress is None:
+    if progress is False:
         return None
     return Reporter(where, None if progress is True else progress)

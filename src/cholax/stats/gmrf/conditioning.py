@@ -8,14 +8,15 @@ import numpy as np
 import scipy.sparse
 from jax.core import Tracer
 
-from cholax._core.errors import DtypeError, ShapeError, StructureError
+from cholax._core import options
+from cholax._core.errors import ArgumentError, DtypeError, ShapeError, StructureError
 from cholax.linalg import operands
 from cholax.linalg.construct import from_dense, from_scipy
 from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import congruence
 from cholax.patterns import Pattern
 from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.rows import Rows
+from cholax.stats.constraints.rows import Rows, stacked
 from cholax.stats.gmrf.plane import observed_null_space
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _exactly(field: "GMRF", A: Any, y: jax.Array) -> "GMRF":
     rows, e = Rows(A, "condition"), y
     old = field.constraints
     if old is not None:
-        rows = Rows(np.concatenate([old.A, rows.matrix]), "condition")
+        rows = stacked([old.rows, rows], "condition")
         e = jnp.concatenate([old.right_hand_side(y.dtype), y])
     return type(field)(
         field.location,
@@ -94,8 +95,15 @@ def _precision(noise: Any, m: int, dtype: Any) -> Any:
             )
         return noise
     if operands.is_scalar(noise):
-        return operands.repeated(operands.scalar(noise, dtype, where), m)
-    return operands.vector(noise, m, dtype, where)
+        precision = operands.repeated(operands.scalar(noise, dtype, where), m)
+    else:
+        precision = operands.vector(noise, m, dtype, where)
+    if not isinstance(precision, Tracer) and not np.all(np.asarray(precision) >= 0):
+        raise ArgumentError(
+            f"{where}: precisions must not be negative or NaN, got {options.shown(noise)}. "
+            "0 stands for no observation."
+        )
+    return precision
 
 
 def _posterior(

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from cholax._core import options
 from cholax._core.dtypes import check_same_dtype
 from cholax._core.errors import ShapeError, StructureError
 from cholax.linalg.operations import quadratic_form, trace_product
+from cholax.stats.constraints import products
 from cholax.stats.constraints.rows import Rows
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 def kl(p: "GMRF", q: "GMRF") -> jax.Array:
     """KL(p ‖ q) after checking that both live on one plane."""
+    if not isinstance(q, type(p)):
+        raise StructureError(f"kl: need another GMRF, got {options.shown(q)}.")
     check_same_dtype("kl", self=p.precision.values, other=q.precision.values)
     if p.n != q.n:
         raise ShapeError(f"kl: the fields must have one size, got {p.n} and {q.n} variables.")
@@ -52,6 +56,6 @@ def _on_plane(x: jax.Array, constraints: Any) -> Any:
     if constraints is None:
         return True
     e = constraints.right_hand_side(x.dtype)
-    size = jnp.abs(jnp.asarray(constraints.A, x.dtype)) @ jnp.abs(x) + jnp.abs(e)
+    size = products.magnitude(constraints.rows, x) + jnp.abs(e)
     half = jnp.sqrt(jnp.finfo(x.dtype).eps)
     return jnp.all(jnp.abs(constraints.residual(x)) <= half * size)

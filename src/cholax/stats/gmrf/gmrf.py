@@ -17,6 +17,7 @@ from cholax.linalg import operands
 from cholax.linalg.cholesky import plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import quadratic_form
+from cholax.ordering import resolve
 from cholax.patterns import Pattern
 from cholax.stats.constraints import ConstrainedFactor, Constraints
 from cholax.stats.constraints.constraints import as_constraints
@@ -124,8 +125,15 @@ class GMRF(Portable):
         if self.constraints is not None:
             self.constraints.right_hand_side(precision.dtype)
         self.known_null = read_null_space(null_space, precision, "GMRF")
+        if log_det is not None:
+            given = operands.scalar(log_det, precision.dtype, "GMRF: log_det")
+            if given.ndim:
+                raise ShapeError(f"GMRF: log_det must be one number, got shape {given.shape}.")
         self._known_log_det = log_det
-        self.ordering = ordering if isinstance(ordering, str) else plan_for(precision, ordering)
+        named = isinstance(ordering, str)
+        if named:
+            resolve(ordering)  # raises where the name is unknown
+        self.ordering = ordering if named else plan_for(precision, ordering)
 
     def tree_flatten(self) -> tuple[Any, Any]:
         """Leaves: mean, precision, right-hand sides; static: null space and ordering."""
@@ -155,10 +163,13 @@ class GMRF(Portable):
         return self.n - (0 if rows is None else rows.k)
 
     @property
-    def null_space(self) -> np.ndarray | None:
-        """`(n, k')` orthonormal basis of Q's null space; None where it is not known."""
+    def null_space(self) -> Any:
+        """`(n, k')` orthonormal basis of Q's null space; None where it is not known.
+
+        An array; a SciPy sparse array for hundreds of sparse vectors.
+        """
         if isinstance(self.known_null, Rows):
-            return self.known_null.basis
+            return self.known_null.orthonormal
         return np.zeros((self.n, 0)) if self.known_null == EMPTY else None
 
     @property

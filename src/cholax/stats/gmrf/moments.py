@@ -14,6 +14,7 @@ from cholax.linalg.cholesky import plan_for
 from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import congruence, trace_product
 from cholax.patterns import Pattern, algebra
+from cholax.stats.constraints.plans import outside, plan_on_plane
 
 if TYPE_CHECKING:
     from cholax.stats.gmrf.gmrf import GMRF
@@ -34,6 +35,8 @@ class Moments(NamedTuple):
 
 def covariance_on_pattern(field: "GMRF", pattern: Pattern | None) -> SparseMatrix:
     """Entries of the covariance; the precision's pattern is extended by zeros where needed."""
+    if pattern is not None:
+        pattern = operands.pattern_of(pattern, "covariance_on_pattern")
     if pattern is not None and pattern.shape != (field.n, field.n):
         raise ShapeError(
             f"covariance_on_pattern: need a pattern of shape ({field.n}, {field.n}), got "
@@ -51,10 +54,12 @@ def _covariance(field: "GMRF", pattern: Pattern | None) -> SparseMatrix:
 
 def extended(field: "GMRF", pattern: Pattern) -> "GMRF":
     """The field with zeros stored in its precision, such that the factor holds the pattern."""
-    plan = plan_for(field.precision, field.ordering)
-    if not np.any(np.asarray(plan.locate(pattern)) < 0):
-        return field
+    rows, _ = field.plane_rows
+    local = None if rows is None else rows.local
+    plan = plan_on_plane(field.precision.pattern, local, field.ordering)
     symmetric = pattern if pattern.symmetric else algebra.fold(pattern)[0]
+    if outside(symmetric, local, plan) is None:
+        return field
     zeros = jnp.zeros(symmetric.nnz, field.precision.dtype)
     return with_precision(field, field.precision + SparseMatrix(zeros, symmetric))
 

@@ -6,13 +6,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 from jax.core import Tracer
 
 from cholax._core.errors import StructureError
 from cholax.linalg.matrix import SparseMatrix
-from cholax.stats.constraints import ConstrainedFactor, Constraints, constrained_cholesky
+from cholax.stats.constraints import (
+    ConstrainedFactor,
+    Constraints,
+    constrained_cholesky,
+    products,
+)
+from cholax.stats.constraints.kernel import kernel, vectors_of
 from cholax.stats.constraints.null_space import as_null_space, left_free
-from cholax.stats.constraints.rows import RANK_TOLERANCE, Rows
+from cholax.stats.constraints.rows import RANK_TOLERANCE, Rows, stacked
 
 # The null space of a precision known to be positive definite; None stands for unknown.
 EMPTY = "empty"
@@ -21,7 +28,9 @@ NullSpace = Rows | str | None
 
 def read_null_space(null_space: Any, precision: SparseMatrix, where: str) -> NullSpace:
     """A null space as the user gives it: None, a basis, or a basis of no vectors."""
-    if null_space is None or isinstance(null_space, str | Rows):
+    if null_space is None or isinstance(null_space, Rows):
+        return null_space
+    if isinstance(null_space, str) and null_space == EMPTY:  # of a field at hand
         return null_space
     rows = as_null_space(null_space, precision.n, where)
     if rows is None:
@@ -32,13 +41,14 @@ def read_null_space(null_space: Any, precision: SparseMatrix, where: str) -> Nul
 
 
 def _check_product(Q: SparseMatrix, rows: Rows, where: str) -> None:
-    product = np.abs(Q.to_scipy() @ rows.basis.astype(Q.dtype))
+    product = Q.to_scipy() @ rows.orthonormal.astype(Q.dtype)
+    entries = np.abs(product.data if sp.issparse(product) else product)
     largest = float(np.max(np.abs(np.asarray(Q.values)), initial=0))
     half = float(np.sqrt(np.finfo(Q.dtype).eps))
-    if not np.max(product, initial=0) <= half * largest:
+    if not np.max(entries, initial=0) <= half * largest:
         raise StructureError(
             f"{where}: the precision must map its null space to zero, got entries up to "
-            f"{np.max(product):.3g} in Q V (largest entry of Q: {largest:.3g}). "
+            f"{np.max(entries):.3g} in Q V (largest entry of Q: {largest:.3g}). "
             "The columns of null_space are the vectors v with Q v = 0."
         )
 
@@ -53,7 +63,7 @@ def plane_rows(rows: Rows | None, null: NullSpace) -> tuple[Rows | None, Rows | 
     free = left_free(null, rows) if isinstance(null, Rows) else None
     if free is None or rows is None:
         return (rows if free is None else free), free
-    return Rows(np.concatenate([rows.matrix, free.matrix])), free
+    return stacked([rows, free], "GMRF"), free
 
 
 def plane_of(
@@ -71,7 +81,7 @@ def plane_of(
         parts.append(constraints.right_hand_side(dtype))
     if free is not None:
         held = jnp.zeros(free.k, dtype)
-        parts.append(held if location is None else jnp.asarray(free.matrix, dtype) @ location)
+        parts.append(held if location is None else products.times(free, location))
     return Constraints(rows, jnp.concatenate(parts))
 
 
@@ -84,13 +94,28 @@ def observed_null_space(null: NullSpace, A: Any, noise: Any) -> NullSpace:
         return null
     if A is None:
         return None
+    known = not isinstance(noise, Tracer | SparseMatrix) and np.ndim(noise) == 1
+    if null.local is not None:
+        A = sp.csr_array(A)
+        return _many_unobserved(null, A[np.flatnonzero(np.asarray(noise) > 0)] if known else A)
     seen = A @ null.basis
-    if not isinstance(noise, Tracer | SparseMatrix) and np.ndim(noise) == 1:
+    if known:
         seen = seen[np.asarray(noise) > 0]
     # Rows of any number and rank, so this is not `left_free`.
     _, sizes, right = np.linalg.svd(np.linalg.qr(seen, mode="r") if len(seen) else seen)
     rank = int(np.sum(sizes > RANK_TOLERANCE * np.max(sizes, initial=0)))
     return Rows((null.basis @ right[rank:].T).T) if rank < null.k else EMPTY
+
+
+def _many_unobserved(null: Rows, A: Any) -> NullSpace:
+    left = kernel(A, vectors_of(null))
+    if left is None:
+        return None
+    if left.count == 0:
+        return EMPTY
+    if left.count == null.k:
+        return null
+    return Rows(sp.hstack([left.local, sp.csc_array(left.others)]).T, "condition")
 
 
 def factor_on_plane(

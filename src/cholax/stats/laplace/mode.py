@@ -27,7 +27,7 @@ from jax import lax
 from cholax._core.norms import max_norm
 from cholax.implicit import status as codes
 from cholax.linalg.matrix import SparseMatrix
-from cholax.stats.constraints import ConstrainedFactor, Constraints
+from cholax.stats.constraints import ConstrainedFactor, Constraints, products
 from cholax.stats.laplace.status import LaplaceStatus, settle
 
 # A step must lower f by this part of what its slope promises.
@@ -240,7 +240,7 @@ def _regularised(factorise: Factorise, H: SparseMatrix, state: _State) -> _Shift
         shift = jnp.where(alone, jnp.zeros_like(grown), grown)
         added = jnp.where(plain, jnp.zeros_like(sizes), 2 * negative + shift * sizes)
         factor = factorise(H.add_diagonal(added))
-        pivot = jnp.where(plain, factor.factor.pivot, made.pivot).astype(jnp.int32)
+        pivot = jnp.where(plain, factor.pivot, made.pivot).astype(jnp.int32)
         return _Shifted(factor, shift, plain, pivot, made.tries + 1)
 
     def missing(made: _Shifted) -> jax.Array:
@@ -315,8 +315,4 @@ def _sizes(H: SparseMatrix) -> jax.Array:
 
 def _tangential(constraints: Constraints | None, gradient: jax.Array) -> jax.Array:
     """The part of a gradient along the plane."""
-    if constraints is None:
-        return gradient
-    rows = constraints.rows
-    off = jnp.asarray(rows.matrix, gradient.dtype) @ gradient
-    return gradient - jnp.asarray(rows.pseudo_inverse, gradient.dtype) @ off
+    return gradient if constraints is None else products.onto_plane(constraints.rows, gradient)

@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from cholax._core import options
-from cholax._core.errors import ArgumentError, ShapeError
+from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax._core.pickling import Portable
-from cholax.analysis import analyse
 from cholax.implicit.failed_lanes import detach, mark
 from cholax.patterns import Pattern
 from cholax.sparsediff import verify
@@ -21,6 +21,8 @@ from cholax.sparsediff.captured import captured
 from cholax.sparsediff.flatten import Leaves, bind, scalar_output
 from cholax.sparsediff.hessian import hessian
 from cholax.stats.constraints import Constraints
+from cholax.stats.constraints.constraints import eliminated
+from cholax.stats.constraints.plans import plan_on_plane
 from cholax.stats.laplace.hoist import hoist
 from cholax.stats.laplace.mode import Options
 from cholax.stats.laplace.placed import place
@@ -223,12 +225,16 @@ class LaplaceModel(Portable):
         """
         return self._hessian.pattern(self._start, theta, *args)
 
-    def _checked(self, u0: Any) -> Any:
+    def checked_start(self, u0: Any, where: str = "laplace") -> Any:
+        """u0, or raise where it is no point of u."""
+        refuse_foreign_tree(u0, f"{where}: u0")
+        check_real(u0, where, "u0")
+        _check_finite(u0, where, "u0")
         wanted, given = jax.tree.structure(self._start), jax.tree.structure(u0)
         shapes = [jnp.shape(x) for x in jax.tree.leaves(self._start)]
         if wanted != given or shapes != [jnp.shape(x) for x in jax.tree.leaves(u0)]:
             raise ShapeError(
-                f"laplace: u0 must have the structure and shapes of u_like, {wanted} of {shapes}, "
+                f"{where}: u0 must have the structure and shapes of u_like, {wanted} of {shapes}, "
                 f"got {given}. Pass a mode of this model."
             )
         return u0
@@ -258,7 +264,8 @@ class LaplaceModel(Portable):
         wanted: str,
         pattern: Pattern | None = None,
     ) -> Any:
-        start = self._start if u0 is None else self._checked(u0)
+        throw = options.flag(throw, "laplace", "throw")
+        start = self._start if u0 is None else self.checked_start(u0)
         call = bind(self.log_joint, 0, (start, theta, *args), {}, has_aux=False, where="laplace")
         if pattern is None:
             pattern = self._hessian.pattern(start, theta, *args)
@@ -302,9 +309,29 @@ class LaplaceModel(Portable):
             return -scalar(u, data)[0]
 
         core, residuals = hoist(energy, start, data)
-        plan = analyse(pattern, self.options["ordering"])
+        plan = plan_on_plane(pattern, eliminated(self.constraints), self.options["ordering"])
         expansion = hessian(core, sparsity=pattern, verify=False).expansion
-        return Problem(core, expansion, plan, self.constraints, self._options), residuals
+        parts = expansion, pattern, plan, self.constraints, self._options
+        return Problem(core, *parts), residuals
+
+
+def check_real(tree: Any, where: str, name: str) -> None:
+    """Raise unless all leaves are real floating-point numbers."""
+    for leaf in jax.tree.leaves(tree):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise DtypeError(
+                f"{where}: {name} must be real floating-point numbers, got "
+                f"{jnp.result_type(leaf)}. Convert it explicitly with .astype()."
+            )
+
+
+def _check_finite(tree: Any, where: str, name: str) -> None:
+    for leaf in jax.tree.leaves(tree):
+        if not isinstance(leaf, Tracer) and not np.all(np.isfinite(leaf)):
+            raise ArgumentError(
+                f"{where}: {name} must be finite, got {options.shown(leaf)}. A search cannot start "
+                "there."
+            )
 
 
 def _zeros(leaf: Any) -> jax.Array:
@@ -329,7 +356,7 @@ def _with_checked_pattern(
     def product(v: jax.Array) -> jax.Array:
         return jax.jvp(lambda u: problem.gradient(u, fixed), (mode,), (v,))[1]
 
-    gap, scale = verify.discrepancy(product, values, problem.plan.pattern)
+    gap, scale = verify.discrepancy(product, values, problem.pattern)
     wrong = jnp.any(gap > verify.coarse(values.dtype) * scale)
     status = found.status
     code = jnp.where(wrong & status.converged, WRONG_SPARSITY, status.code)

@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 
 from cholax._core.errors import ArgumentError
 from cholax.stats.constraints import Constraints
 from cholax.stats.constraints.constraints import as_constraints
+from cholax.stats.constraints.rows import widened
 
 
 def place(constraints: Any, start: Any) -> Constraints | None:
@@ -61,15 +63,16 @@ def _slices(start: Mapping[Any, Any]) -> dict[Any, slice]:
 def _joined(parts: Mapping[Any, Constraints], where: Mapping[Any, slice], size: int) -> Constraints:
     blocks, right = [], []
     for key, given in parts.items():
-        block = np.zeros((given.k, size))
-        block[:, where[key]] = given.A
-        blocks.append(block)
+        here = where[key]
+        blocks.append(widened(given.rows, here.start, size - here.stop))
         right.append(given.e)
+    many = any(sp.issparse(block) for block in blocks)
+    A = sp.vstack(blocks) if many else np.concatenate(blocks)
     if all(e is None for e in right):
-        return Constraints(np.concatenate(blocks))
+        return Constraints(A)
     dtype = jnp.result_type(*(e for e in right if e is not None))
     filled = [
-        jnp.zeros(len(block), dtype) if e is None else e
+        jnp.zeros(block.shape[0], dtype) if e is None else e
         for block, e in zip(blocks, right, strict=True)
     ]
-    return Constraints(np.concatenate(blocks), jnp.concatenate(filled))
+    return Constraints(A, jnp.concatenate(filled))

@@ -61,10 +61,11 @@ class LaplaceResult(Portable):
         return cls(value, mode, factor, status, structure)
 
     def __repr__(self) -> str:
-        return f"LaplaceResult(log_marginal={self.log_marginal}, n={self._leaves.size})"
+        return f"LaplaceResult(log_marginal={self.log_marginal}, n={self.leaves.size})"
 
     @property
-    def _leaves(self) -> Leaves:
+    def leaves(self) -> Leaves:
+        """How a flat vector over u becomes a pytree of u's structure."""
         return Leaves(*self._structure)
 
     @property
@@ -94,7 +95,7 @@ class LaplaceResult(Portable):
     def unravel(self, flat: jax.Array) -> Any:
         """A flat vector over u as a pytree of u's structure; a stack of vectors as a stack."""
         batch = jnp.ndim(flat) - 1  # under vmap's output the result is a stack
-        unravel = self._leaves.unravel
+        unravel = self.leaves.unravel
         for _ in range(batch):
             unravel = jax.vmap(unravel)
         return unravel(flat)

@@ -26,8 +26,11 @@ from cholax.implicit.failed_lanes import detach, keep
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
+from cholax.patterns import Pattern
 from cholax.stats.constraints import ConstrainedFactor, Constraints
-from cholax.stats.constraints.factor import pinned, restrict
+from cholax.stats.constraints.constraints import remaining
+from cholax.stats.constraints.pins import pinned
+from cholax.stats.constraints.restrict import inside, restrict
 from cholax.stats.laplace.mode import Objective, Options, find_mode
 from cholax.stats.laplace.status import LaplaceStatus
 
@@ -39,13 +42,15 @@ class Problem:
     Attributes:
         energy: `energy(u, *residuals)`, f.
         expansion: its value, gradient and Hessian in u.
-        plan: of the Hessian's pattern.
+        pattern: of the Hessian.
+        plan: of the Hessian on what constraints leave when some are eliminated.
         constraints: the plane, or None.
         options: of the search.
     """
 
     energy: Callable[..., jax.Array]
     expansion: Callable[..., Any]
+    pattern: Pattern
     plan: Plan
     constraints: Constraints | None
     options: Options
@@ -53,7 +58,8 @@ class Problem:
     @property
     def pins(self) -> tuple[int, ...]:
         """Variables pinned while factoring."""
-        return () if self.constraints is None else self.constraints.rows.pins
+        rows = remaining(self.constraints)
+        return () if rows is None else rows.pins
 
     def gradient(self, u: jax.Array, residuals: Sequence[Any]) -> jax.Array:
         """∇f in u."""
@@ -69,8 +75,9 @@ class Problem:
 
     def factorise(self, H: SparseMatrix) -> ConstrainedFactor:
         """Factor a Hessian on the plane through the origin."""
-        factor = cholesky(pinned(H, self.pins), ordering=self.plan)
-        return restrict(H, self.plane(None), self.pins, None, factor)
+        left = inside(H, self.constraints)
+        factor = cholesky(pinned(left, self.pins), ordering=self.plan)
+        return restrict(H, left, self.plane(None), self.pins, None, factor)
 
 
 class Approximation(NamedTuple):
@@ -92,9 +99,10 @@ class Approximation(NamedTuple):
 
     def factor(self, problem: Problem, e: jax.Array | None) -> ConstrainedFactor:
         """The factor of H(û, θ) on the plane."""
-        H = SparseMatrix(self.values, problem.plan.pattern)
-        made = Factor(pinned(H, problem.pins), problem.plan, self.panels, self.pivot)
-        return restrict(H, problem.plane(e), problem.pins, None, made)
+        H = SparseMatrix(self.values, problem.pattern)
+        left = inside(H, problem.constraints)
+        made = Factor(pinned(left, problem.pins), problem.plan, self.panels, self.pivot)
+        return restrict(H, left, problem.plane(e), problem.pins, None, made)
 
 
 def approximate(
@@ -159,7 +167,8 @@ def _tangent(problem: Problem, found: Approximation, primals: Any, tangents: Any
         du = keep(ok, factor.solve_affine(-change, keep(ok, de)))
     dH = keep(ok, jax.jvp(entries, (found.mode, *values), (du, *directions))[1])
     ref = primitives.Ref(problem.plan)
-    dA = primitives.scatter(primitives.value_map(ref), dH)
+    change = inside(SparseMatrix(dH, problem.pattern), problem.constraints)
+    dA = primitives.scatter(primitives.value_map(ref), change.values)
     zeros = jax.tree.map(_zero, found)
     panels = keep(ok, primitives.cholesky_tangent(ref, found.panels, dA))
     return zeros._replace(mode=du, values=dH, panels=panels)

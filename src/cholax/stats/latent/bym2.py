@@ -11,6 +11,7 @@ from cholax._core.errors import ArgumentError
 from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix, eye, hstack
 from cholax.stats.constraints import Constraints
+from cholax.stats.constraints.rows import widened
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._model import Hyperparameter, LatentModel, with_precision
 from cholax.stats.latent.besag import Structure, structure
@@ -135,5 +136,4 @@ def _structured_and_free(n: int, R: Structure) -> LatentModel:
 def _on_u(R: Structure, n: int, *, before: bool) -> Constraints | None:
     if R.constraints is None:
         return None
-    A, zeros = R.constraints.A, np.zeros((R.constraints.k, n))
-    return Constraints(np.concatenate([zeros, A] if before else [A, zeros], axis=1))
+    return Constraints(widened(R.constraints.rows, *((n, 0) if before else (0, n))))

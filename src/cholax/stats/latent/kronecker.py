@@ -7,12 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 
 from cholax._core.errors import UnsupportedError
 from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix, kron
 from cholax.linalg.maps import kron as kron_maps
-from cholax.stats.constraints import Constraints
+from cholax.stats.constraints import Constraints, groups
+from cholax.stats.constraints.rows import LARGEST
 from cholax.stats.latent._intrinsic import pins_of
 from cholax.stats.latent._model import (
     PRECISION,
@@ -21,9 +23,6 @@ from cholax.stats.latent._model import (
     LatentModel,
     Parametrisation,
 )
-
-# Bytes that the dense null space may take; its factorisations need several times as much.
-_LARGEST = 2**30
 
 
 @recipe
@@ -35,9 +34,11 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     null Q₁ ⊗ ℝᵐ + ℝⁿ ⊗ null Q₂, and the constraints are A₁ ⊗ I and I ⊗ A₂ without the k₁k₂
     that repeat others.
 
-    Null space and constraints are held as dense rows of n·m numbers, so a product of two intrinsic
-    models is for hundreds of constraints; with one proper part (`ar1`, `leroux`, `proper_car`) only
-    the other's are repeated. What would take more than a gibibyte is refused before it is built.
+    A type IV interaction has a constraint for each place and each time. All of them hold exactly:
+    those on the larger part's nodes, one group of rows for each node, are eliminated, which leaves
+    a dense block for each pair of neighbours and a handful of constraints. So the smaller part may
+    have some hundred variables, the larger one thousands; `null_space` is then a SciPy sparse
+    array. What is larger has to have one proper part (`ar1`, `leroux`, `proper_car`).
 
     Only the product of two scales can be known. Where both parts have a `precision`, the product
     has one, or `sd`; where one has, that one is set to 1 and the other part scales. All other
@@ -52,7 +53,7 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
 
     Raises:
         UnsupportedError: a part whose null space depends on hyperparameters (BYM2 as (b, u)), or
-            a null space too large to be held.
+            more than a gibibyte of constraints that cannot be eliminated.
 
     Example:
         >>> from cholax.stats import Graph, ar1, besag, kronecker
@@ -61,6 +62,9 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
         LatentModel(ar1⊗besag, n=6, hyperparameters=(precision, rho) or (sd, rho))
         >>> model.rank, model.constraints
         (3, Constraints(k=3, n=6))
+        >>> from cholax.stats import rw1
+        >>> kronecker(rw1(20), rw1(3000)).constraints
+        Constraints(k=3019, n=60000)
 
     Reference:
         Knorr-Held, "Bayesian modelling of inseparable space-time variation in disease risk" (2000).
@@ -71,7 +75,7 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
                 f"kronecker: the null space of {part.name} depends on its hyperparameters. Use a "
                 "model with a fixed one, such as bym2(graph, form='uv')."
             )
-    _check_size(first, second)
+    _many(first, second)
     parts = (first, second)
     pattern, _, _ = kron_maps(first.pattern, second.pattern)
 
@@ -97,42 +101,71 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     )
 
 
-def _check_size(first: LatentModel, second: LatentModel) -> None:
-    """Refuse what would take gigabytes, before anything is allocated."""
+def _many(first: LatentModel, second: LatentModel) -> bool:
+    """Whether the rows are to be kept sparse; raises before gigabytes are allocated."""
+    n, m = first.n, second.n
     ranks = [0 if p.null_space is None else p.null_space.shape[1] for p in (first, second)]
     fixed = [0 if p.constraints is None else p.constraints.k for p in (first, second)]
-    n, m = first.n, second.n
     rows = max(a * m + (n - a) * b for a, b in (ranks, fixed))
-    if 8 * rows * n * m > _LARGEST:
+    if rows >= groups.MANY and min(n, m) > groups.LARGEST and 8 * rows * n * m > LARGEST:
         raise UnsupportedError(
             f"kronecker: the null space of {first.name} on {n} variables ⊗ {second.name} on {m} "
             f"has {rows} dimensions, dense rows of {8 * rows * n * m / 2**30:.1f} GiB; they may "
-            f"take {_LARGEST / 2**30:.0f} GiB. Make one part proper: ar1 for a random walk, leroux "
-            "or proper_car for besag."
+            f"take {LARGEST / 2**30:.0f} GiB, unless one part has at most {groups.LARGEST} "
+            "variables. Make one part proper: ar1 for a random walk, leroux or proper_car for "
+            "besag."
         )
+    return rows >= groups.MANY
 
 
-def _null_space(first: LatentModel, second: LatentModel) -> np.ndarray:
+def _null_space(first: LatentModel, second: LatentModel) -> Any:
     V, U = first.null_space, second.null_space
     assert V is not None
     assert U is not None
-    blocks: list[Any] = [np.kron(V, np.eye(second.n))]
-    if U.shape[1]:
-        complement = np.linalg.qr(V, mode="complete")[0][:, V.shape[1] :]
-        blocks.append(np.kron(complement, U))
-    return np.concatenate(blocks, axis=1)
+    (n, a), (m, b) = V.shape, U.shape
+    if not _many(first, second):
+        blocks: list[Any] = [np.kron(V, np.eye(m))]
+        if b:
+            blocks.append(np.kron(_complement(V), U))
+        return np.concatenate(blocks, axis=1)
+    # The complement is dense: that of the part where it is smaller.
+    V, U = sp.csc_array(V), sp.csc_array(U)
+    if (n - a) * b * n * m <= (m - b) * a * n * m:
+        every = [sp.kron(V, sp.eye_array(m)), sp.kron(_complement(V), U)]
+    else:
+        every = [sp.kron(sp.eye_array(n), U), sp.kron(V, _complement(U))]
+    return sp.hstack(every, format="csc")
+
+
+def _complement(V: Any) -> Any:
+    """An orthonormal basis of what is orthogonal to V, sparse where V is."""
+    k = V.shape[1]
+    if not sp.issparse(V):
+        return np.linalg.qr(V, mode="complete")[0][:, k:]
+    if not k:
+        return sp.eye_array(V.shape[0], format="csc")
+    return sp.csc_array(np.linalg.qr(V.toarray(), mode="complete")[0][:, k:])
 
 
 def _constraints(first: LatentModel, second: LatentModel) -> Constraints | None:
+    """A₁ ⊗ I and I ⊗ A₂, the smaller of the two without the rows that repeat the other."""
+    A, B = (None if p.constraints is None else p.constraints.rows for p in (first, second))
+    if A is None and B is None:
+        return None
     rows: list[Any] = []
-    kept = np.ones(first.n, bool)
-    if first.constraints is not None:
-        rows.append(np.kron(first.constraints.A, np.eye(second.n)))
-        # The outer rows tie these nodes to the others, so their inner constraints repeat those.
-        kept[list(pins_of(np.linalg.qr(first.constraints.A.T)[0]))] = False
-    if second.constraints is not None:
-        rows.append(np.kron(np.eye(first.n)[kept], second.constraints.A))
-    return Constraints(np.concatenate(rows)) if rows else None
+    n, m = first.n, second.n
+    outer, inner = (np.ones(size, bool) for size in (n, m))
+    if A is not None and B is not None:
+        # The rows of one part tie these nodes to the others, so the other part's repeat those.
+        if _many(first, second) and B.k * n > A.k * m:
+            inner[list(pins_of(B.basis))] = False
+        else:
+            outer[list(pins_of(A.basis))] = False
+    if A is not None:
+        rows.append(sp.kron(A.sparse, sp.eye_array(m, format="csr")[inner]))
+    if B is not None:
+        rows.append(sp.kron(sp.eye_array(n, format="csr")[outer], B.sparse))
+    return Constraints(sp.vstack(rows, format="csr"))
 
 
 def _parametrisations(first: LatentModel, second: LatentModel) -> tuple[Parametrisation, ...]:

@@ -137,12 +137,17 @@ def extremes(ball: Ball, deviance: Any, function: Any) -> list[Any]:
         function: likewise.
     """
     centre, C = ball.centre, ball.root
-    _, slope = function(centre)
+    middle, slope = function(centre)
     slope = C.T @ slope
-    size = max(float(np.linalg.norm(slope)), 1e-300)
+    # Scaled: the square of a variance may be out of range.
+    largest = float(np.max(np.abs(slope), initial=0.0))
+    size = largest * float(np.linalg.norm(slope / largest)) if largest > 0 else 1.0
 
     def inside(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = deviance(centre + C @ w)
+        # Trials far out may leave the range of numbers; there the region is what it is about.
+        if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
+            return 1.0 - float(w @ w), -2.0 * w
         return (ball.limit - value) / ball.reach**2, -C.T @ gradient / ball.reach**2
 
     ends = []
@@ -150,7 +155,10 @@ def extremes(ball: Ball, deviance: Any, function: Any) -> list[Any]:
 
         def objective(w: np.ndarray, sign: float = sign) -> tuple[float, np.ndarray]:
             value, gradient = function(centre + C @ w)
-            return -sign * value / size, -sign * (C.T @ gradient) / size
+            if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
+                value, gradient = middle + slope @ w, None
+            along = slope if gradient is None else C.T @ gradient
+            return -sign * value / size, -sign * along / size
 
         found = scipy.optimize.minimize(
             objective,
@@ -191,14 +199,16 @@ def _is_end(slope: np.ndarray, room: float, normal: np.ndarray) -> bool:
 
 
 @partial(jax.jit, static_argnames=("layout",))
-def _fixed_deviance(layout: Layout, arrays: Arrays, phi: Any, contrast: Any) -> Any:
-    """−2 log L(θ, cᵀβ̃), everything else profiled out."""
+def _fixed_deviance(layout: Layout, arrays: Arrays, phi: Any, contrast: Any, unit: Any) -> Any:
+    """−2 log L(θ, cᵀβ̃), everything else profiled out; `unit` is the size of cᵀβ̃'s error."""
 
     def value(phi: jax.Array) -> jax.Array:
         found = profile(layout, arrays, layout.templates(phi[:-1]), reml=False)
         variance = contrast @ jnp.linalg.solve(found.schur, contrast)
-        away = phi[-1] - contrast @ found.beta
-        return found.criterion + layout.n * jnp.log1p(away**2 / (variance * found.r2))
+        # In that unit, or the derivative of the quotient, with the square of r², leaves the range.
+        away = (phi[-1] - contrast @ found.beta) / unit
+        spread = variance * (found.r2 / unit**2)
+        return found.criterion + layout.n * jnp.log1p(away**2 / spread)
 
     return jax.value_and_grad(value)(phi)
 
@@ -206,17 +216,19 @@ def _fixed_deviance(layout: Layout, arrays: Arrays, phi: Any, contrast: Any) -> 
 def _fixed_ends(region: _Region, k: int) -> Ends:
     fit, model = region.fit, region.fit.model
     # β_k = cᵀβ̃ + shift_k with c the k-th row of R⁻¹.
-    unit = np.eye(model.layout.fixed)[k]
-    contrast = scipy.linalg.solve_triangular(model.coordinates.R, unit, trans=1)
+    selected = np.eye(model.layout.fixed)[k]
+    contrast = scipy.linalg.solve_triangular(model.coordinates.R, selected, trans=1)
     shift = float(model.coordinates.shift[k])
 
+    last, unit = float(fit.beta[k]) - shift, region.reach * float(fit.beta_se[k])
+
     def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
-        return numbers(_fixed_deviance(model.layout, model.arrays, jnp.asarray(phi), contrast))
+        at = jnp.asarray(phi)
+        return numbers(_fixed_deviance(model.layout, model.arrays, at, contrast, unit))
 
     def value(phi: np.ndarray) -> tuple[float, np.ndarray]:
         return float(phi[-1]), np.eye(phi.size)[-1]
 
-    last, unit = float(fit.beta[k]) - shift, region.reach * float(fit.beta_se[k])
     lower, upper = _extreme(region, deviance, value, last, unit)
     return or_nan(lower) + shift, or_nan(upper) + shift
 
@@ -225,13 +237,16 @@ def _fixed_ends(region: _Region, k: int) -> Ends:
 
 
 @partial(jax.jit, static_argnames=("layout", "choice", "log"))
-def _function(layout: Layout, arrays: Arrays, phi: Any, *, choice: int, log: bool) -> Any:
-    """A variance (or its logarithm), a correlation or log σ, in the order of their names."""
+def _function(layout: Layout, inverses: Any, phi: Any, last: Any, *, choice: int, log: bool) -> Any:
+    """A variance (or its logarithm), a correlation or log σ, in the order of their names.
+
+    All of them with `last`, log σ at the centre, for zero, and in the units of the `inverses`.
+    """
 
     def value(phi: jax.Array) -> jax.Array:
-        scale = jnp.exp(2.0 * phi[-1])
-        parts = covariance_parts(layout.templates(phi[:-1]), arrays.to_internal, scale)
-        chosen = [*parts, phi[-1]][choice]
+        away = phi[-1] - last
+        parts = covariance_parts(layout.templates(phi[:-1]), inverses, jnp.exp(2 * away))
+        chosen = [*parts, away][choice]
         return jnp.log(chosen) if log else chosen
 
     return jax.value_and_grad(value)(phi)
@@ -246,7 +261,9 @@ def covariance_parts(templates: Any, inverses: Any, scale: Any) -> list[jax.Arra
         variance = jnp.diagonal(covariance)
         rows, columns = np.tril_indices(variance.size, -1)
         parts += list(variance * scale)
-        parts += list(covariance[rows, columns] / jnp.sqrt(variance[columns] * variance[rows]))
+        parts += list(
+            covariance[rows, columns] / (jnp.sqrt(variance[columns]) * jnp.sqrt(variance[rows]))
+        )
     return parts
 
 
@@ -269,22 +286,40 @@ def _variance_ends(region: _Region, choice: int, name: str) -> Ends:
     def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
         return numbers(_variance_deviance(model.layout, model.arrays, jnp.asarray(phi)))
 
-    def function(phi: np.ndarray, log: bool) -> tuple[float, np.ndarray]:
-        program = partial(_function, model.layout, model.arrays, choice=choice, log=log)
-        return numbers(program(jnp.asarray(phi)))
-
     last, unit = float(np.log(fit.sigma)), region.reach / np.sqrt(2.0 * fit.design.n)
+    inverses, unit_sds = _in_unit_effects(model.arrays)
+
+    def function(phi: np.ndarray, log: bool) -> tuple[float, np.ndarray]:
+        program = partial(_function, model.layout, inverses, choice=choice, log=log)
+        return numbers(program(jnp.asarray(phi), last))
+
     centre = np.append(region.centre, last)
     if not np.all(np.isfinite(function(centre, False)[1])):
         return float("nan"), float("nan")  # a correlation with an effect without variance
     extreme = partial(_extreme, region, deviance, last=last, unit=unit)
     if is_sd:
-        positive = function(centre, False)[0] > 1e-8 * fit.sigma**2
-        return sd_ends(extreme, function, positive)
+        lower, upper = sd_ends(extreme, function, function(centre, False)[0] > 1e-8)
+        unit_sd = fit.sigma * unit_sds[choice]
+        return lower * unit_sd, upper * unit_sd
     ends = [or_nan(end) for end in extreme(partial(function, log=False))]
-    return (
-        (ends[0], ends[1]) if name != "sigma" else (float(np.exp(ends[0])), float(np.exp(ends[1])))
-    )
+    if name != "sigma":
+        return ends[0], ends[1]
+    return fit.sigma * float(np.exp(ends[0])), fit.sigma * float(np.exp(ends[1]))
+
+
+def _in_unit_effects(arrays: Arrays) -> tuple[tuple[jax.Array, ...], list[float]]:
+    """`to_internal` for covariates such that T̃ = I has standard deviations of 1, and those it has.
+
+    So no square of an effect leaves the range of numbers, in whatever units the covariates are. The
+    standard deviations are in the order of `covariance_names`, with 1 for correlations.
+    """
+    inverses, units = [], list[float]()
+    for matrix in arrays.to_internal:
+        M = np.asarray(matrix)
+        sds = np.linalg.norm(scipy.linalg.solve_triangular(M, np.eye(len(M)), lower=True), axis=1)
+        inverses.append(jnp.asarray(M * sds))
+        units += [*sds.tolist(), *[1.0] * (len(M) * (len(M) - 1) // 2)]
+    return tuple(inverses), units
 
 
 def sd_ends(extreme: Any, function: Any, positive: bool) -> Ends:

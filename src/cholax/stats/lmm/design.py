@@ -1,6 +1,7 @@
 """From a formula and a table to the arrays of a mixed model: y, X, and Z by terms."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # A column is a combination of those before it when what is left of it is below this part of it;
 # R's lm uses 1e-7 with one orthogonalisation, two leave 1e-15.
 _ALIASED = 1e-10
+# Largest size of responses, covariates and root weights, and inverse of the smallest: variances
+# of effects are squares of them.
+RANGE = 1e140
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +202,11 @@ def build_design(
             response, weights, aside.get("trials"), repr(parsed.response), where
         )
     X, fixed = evaluate_piece(parsed.fixed, frame, names, where)
-    kept, aliased = _independent(X, fixed.columns, where)
     terms = [t for group in parsed.groups for t in _random_terms(group, frame, names, where)]
+    check_range(X, fixed.columns, "fixed effect", where)
+    for term in terms:
+        check_range(term.values, term.columns, "random effect", where)
+    kept, aliased = _independent(X, fixed.columns, where)
     offsets = [_offset(text, frame, names, where) for text in parsed.offsets]
     outside = np.zeros(len(frame)) if aside["offset"] is None else aside["offset"]
     weights = np.ones(len(frame)) if weights is None else weights
@@ -207,6 +214,7 @@ def build_design(
         raise ArgumentError(
             f"{where}: weights must be positive, got {weights.min():g}. Leave such rows out."
         )
+    check_range(np.sqrt(weights)[:, None], ("weights",), "square root of the", where)
     rest = {name: x for name, x in aside.items() if x is not None and name in (extra or {})}
     return Design(
         formula=parsed,
@@ -252,6 +260,25 @@ def _read(
     return table, names
 
 
+def check_range(values: np.ndarray, columns: Sequence[str], what: str, where: str) -> None:
+    """Raise where squares of a column's entries would over- or underflow.
+
+    Args:
+        values: `(n, k)`.
+        columns: their names.
+        what: they are, for messages.
+        where: the caller, for messages.
+    """
+    sizes = np.max(np.abs(values), axis=0, initial=0.0)
+    for size, column in zip(sizes, columns, strict=True):
+        if size > 0 and not 1.0 / RANGE < size < RANGE:
+            raise ArgumentError(
+                f"{where}: the {what} {column!r} has entries of size {size:.1e}, whose squares are "
+                f"out of range. They must lie between {1.0 / RANGE:.0e} and {RANGE:.0e}: use "
+                "another unit."
+            )
+
+
 def _independent(
     X: np.ndarray, columns: tuple[str, ...], where: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -287,7 +314,10 @@ def _vector(
         if isinstance(value, str):
             array = table.frame[value].to_numpy(np.float64)
         else:
-            array = np.asarray(value, np.float64)
+            array = np.asarray(value)
+            if array.dtype.kind in "cmM":
+                raise TypeError(f"its values are {array.dtype}")
+            array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"{where}: {name} must be numbers: {error}.") from error
     if not isinstance(value, str):
@@ -297,7 +327,8 @@ def _vector(
                 f"{array.shape}."
             )
         array = array[table.kept]
-    if finite and not np.all(np.isfinite(array)):
+    # New rows may miss a value; an infinite one is a mistake in any.
+    if np.any(np.isinf(array)) or (finite and np.any(np.isnan(array))):
         raise ArgumentError(f"{where}: {name} must be finite.")
     return array
 
@@ -336,6 +367,7 @@ def independent_columns(X: np.ndarray) -> np.ndarray:
         [0, 2]
     """
     Q, kept = np.empty(X.shape, order="F"), list[int]()
+    X = X / np.maximum(np.max(np.abs(X), axis=0, initial=0.0), np.finfo(np.float64).tiny)
     for k, column in enumerate(X.T):
         basis = Q[:, : len(kept)]
         rest = column - basis @ (basis.T @ column)

@@ -12,7 +12,6 @@ import numpy as np
 import scipy.linalg
 
 from cholax._core import options
-from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import Profile
 from cholax.stats.lmm.effects import random_effects, variance_components
@@ -76,27 +75,15 @@ def lmm(
         Bates, Mächler, Bolker & Walker (2015), *Journal of Statistical Software* 67(1).
     """
     reml = options.flag(reml, "lmm", "reml")
-    max_evaluations = options.count(max_evaluations, "lmm", "max_evaluations")
-    check_progress(progress, "lmm")
+    max_evaluations = options.count(max_evaluations, "lmm", "max_evaluations", least=1)
+    progress = options.progress(progress, "lmm")
     model = LinearMixedModel(formula, data, weights=weights, offset=offset)
-    first = model.start if start is None else _given_start(model, start)
+    first = model.start
+    if start is not None:
+        remedy = f"The parameters are {', '.join(model.theta_names)}."
+        first = options.vector(start, "lmm", "start", first.shape, remedy=remedy)
     optimum = search(model, first, reml, max_evaluations, progress)
     return assemble(model, optimum, reml)
-
-
-def _given_start(model: LinearMixedModel, start: Any) -> np.ndarray:
-    try:
-        first = np.asarray(start, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"lmm: start must be numbers: {error}.") from error
-    if first.shape != model.start.shape:
-        raise ArgumentError(
-            f"lmm: start must have shape {model.start.shape}, got {first.shape}. "
-            f"The parameters are {', '.join(model.theta_names)}."
-        )
-    if not np.all(np.isfinite(first)):
-        raise ArgumentError(f"lmm: start must be finite, got {first.tolist()}.")
-    return first
 
 
 def search(
@@ -121,12 +108,6 @@ def search(
             max_evaluations=max_evaluations,
             progress=report,
         )
-
-
-def check_progress(progress: Any, where: str) -> None:
-    """Refuse what is neither a flag nor a function."""
-    if progress is not None and not callable(progress):
-        options.flag(progress, where, "progress", remedy="Or give a function.")
 
 
 @contextmanager
@@ -217,8 +198,8 @@ class LMMFit(MixedFit):
             return self
         return assemble(self.model, search(self.model, self.theta, False, 500, None), False)
 
-    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "LMMFit":
-        return lmm(formula, data, **{"reml": self.reml, **options})
+    def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "LMMFit":
+        return lmm(formula, data, **{"reml": self.reml, **given})
 
     def summary(self) -> str:
         """The fit as a text table."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from cholax._core import options
 from cholax._core.compilation import FEW_CALLS
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
@@ -247,7 +248,8 @@ def _family(family: str | Likelihood) -> Likelihood:
         return family
     if not isinstance(family, str) or family not in LIKELIHOODS:
         raise ArgumentError(
-            f"glmm: unknown family {family!r}. Known: {', '.join(LIKELIHOODS)}, or a Likelihood."
+            f"glmm: unknown family {options.shown(family)}. Known: {', '.join(LIKELIHOODS)}, or a "
+            "Likelihood."
         )
     return LIKELIHOODS[family]
 

@@ -18,7 +18,7 @@ from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
-from cholax.stats.lmm.fit import canonical, check_progress, make_status, progress_reporter
+from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
 from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.model import theta_names
@@ -85,8 +85,8 @@ def glmm(
         Brooks et al. (2017), *The R Journal* 9(2); Kristensen et al. (2016), *Journal of
         Statistical Software* 70(5).
     """
-    max_evaluations = options.count(max_evaluations, "glmm", "max_evaluations")
-    check_progress(progress, "glmm")
+    max_evaluations = options.count(max_evaluations, "glmm", "max_evaluations", least=1)
+    progress = options.progress(progress, "glmm")
     model = GeneralizedLinearMixedModel(
         formula, data, family=family, weights=weights, offset=offset, trials=trials,
         exposure=exposure,
@@ -278,11 +278,11 @@ class GLMMFit(MixedFit):
         """This fit."""
         return self
 
-    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "GLMMFit":
+    def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "GLMMFit":
         for name in ("reml", "start"):
-            if name in options:
+            if name in given:
                 raise ArgumentError(f"update: a generalised model has no {name}=.")
-        return glmm(formula, data, **options)
+        return glmm(formula, data, **given)
 
     def summary(self) -> str:
         """The fit as a text table."""

@@ -9,16 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from cholax._core import options
 from cholax._core.compilation import FEW_CALLS, compile_ahead
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax._core.pickling import Portable
-from cholax.stats.lmm.design import Design, build_design
+from cholax.stats.lmm.design import Design, build_design, check_range
 from cholax.stats.lmm.deviance import Profile, internal_templates, profile
 from cholax.stats.lmm.layout import Arrays, Layout, lay_out
-
-# Largest size of a response, and inverse of the smallest: variances of effects are its square.
-_RANGE = 1e140
 
 
 class LinearMixedModel(Portable):
@@ -96,6 +94,7 @@ class LinearMixedModel(Portable):
 
     def profile(self, theta: ArrayLike, *, reml: bool = False) -> Profile:
         """The criterion with factor, solutions and sums of squares, in internal coordinates."""
+        reml = options.flag(reml, "LinearMixedModel", "reml")
         theta = check_values(theta, "LinearMixedModel")
         size = sum(self.layout.theta_sizes)
         if theta.shape != (size,):
@@ -186,13 +185,16 @@ def _check_identified(design: Design) -> None:
 
 
 def _check_units(design: Design) -> None:
-    size = float(np.max(np.abs(design.y - design.offset), initial=0.0))
-    if size > 0 and not 1.0 / _RANGE < size < _RANGE:
-        raise ArgumentError(
-            f"lmm: the response {design.formula.response!r} has entries of size {size:.1e}, whose "
-            f"squares are out of range. They must lie between {1.0 / _RANGE:.0e} and {_RANGE:.0e}: "
-            "use another unit."
-        )
+    response = (design.y - design.offset)[:, None]
+    check_range(response, (design.formula.response,), "response", "lmm")
+    # Effects are of the size y/x, and their variances the square.
+    size = float(np.max(np.abs(response), initial=0.0))
+    blocks = [(design.X, design.names), *((t.values, t.columns) for t in design.terms)]
+    for values, columns in blocks:
+        covariates = np.max(np.abs(values), axis=0, initial=0.0)
+        with np.errstate(divide="ignore"):
+            effects = np.where(covariates > 0, size / covariates, 0.0)
+        check_range(effects[None], columns, "effect of", "lmm")
 
 
 def _check_residual(model: LinearMixedModel) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from cholax._core import options
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.linalg.factor import Factor
 from cholax.stats.lmm.response import check_sizes
@@ -60,8 +61,10 @@ def predict(
     se: bool,
 ) -> np.ndarray | Prediction:
     """The linear predictor or the mean of new rows; see `MixedFit.predict`."""
-    if scale not in ("link", "response"):
-        raise ArgumentError(f'predict: type must be "link" or "response", got {scale!r}.')
+    scale = options.choice(scale, "predict", "type", ("link", "response"))
+    random = options.flag(random, "predict", "random")
+    new_levels = options.flag(new_levels, "predict", "new_levels")
+    se = options.flag(se, "predict", "se")
     rows = _rows(fit, newdata, random, offset, scale)
     if random and not new_levels:
         _check_levels(fit, rows.codes)
@@ -106,10 +109,10 @@ def _fitted_offset(offset: Any, n: int) -> np.ndarray:
             f"predict: offset={offset!r} names a column of new data, but none were given. Pass "
             "the table as newdata."
         )
-    array = np.asarray(offset, np.float64)
-    if array.shape not in ((), (n,)):
-        raise ShapeError(f"predict: offset must be a number or of shape ({n},), got {array.shape}.")
-    return array
+    shape = np.shape(offset) if isinstance(offset, np.ndarray | list | tuple) else ()
+    if shape not in ((), (n,)):
+        raise ShapeError(f"predict: offset must be a number or of shape ({n},), got {shape}.")
+    return options.vector(offset, "predict", "offset", shape)
 
 
 def _full(values: np.ndarray, kept: np.ndarray) -> np.ndarray:

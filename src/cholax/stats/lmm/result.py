@@ -4,7 +4,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -203,7 +202,7 @@ class MixedFit(Portable, ABC):
         """This fit, or after REML the same model fitted by maximum likelihood."""
 
     @abstractmethod
-    def _refit(self, formula: str, data: Any, options: dict[str, Any]) -> "MixedFit":
+    def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "MixedFit":
         """A fit with some options changed."""
 
     def anova(self, *others: "MixedFit") -> "Comparison":
@@ -311,16 +310,12 @@ class MixedFit(Portable, ABC):
         Raises:
             ArgumentError: an unknown method or name.
         """
-        if not (isinstance(level, Real) and 0.0 < level < 1.0):
-            raise ArgumentError(
-                f"confint: level must lie between 0 and 1, got {options.shown(level)}."
-            )
-        if isinstance(parameters, str):
-            parameters = [parameters]
+        level = options.fraction(level, "confint")
+        method = options.choice(method, "confint", "method", ("wald", "profile"))
+        if parameters is not None:
+            parameters = options.texts(parameters, "confint", "parameters")
         if method == "profile":
             return self._profile_confint(level, parameters)
-        if method != "wald":
-            raise ArgumentError(f'confint: method must be "wald" or "profile", got {method!r}.')
         found = self.wald_confint(level)
         if parameters is None:
             return found
@@ -340,7 +335,7 @@ class MixedFit(Portable, ABC):
 
     def wald_confint(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """β ± z se for the fixed effects."""
-        z = float(ndtri(0.5 + level / 2))
+        z = float(ndtri(0.5 + options.fraction(level, "wald_confint") / 2))
         return {
             name: (float(b - z * se), float(b + z * se))
             for name, b, se in zip(self.names, self.beta, self.beta_se, strict=True)
@@ -361,8 +356,9 @@ class MixedFit(Portable, ABC):
         """
         from cholax.stats.lmm.plots import caterpillar_plot
 
+        level = options.fraction(level, "plot_caterpillar")
         name = next(iter(self.ranef), None) if group is None else group
-        if name is None or name not in self.ranef:
+        if not isinstance(name, str) or name not in self.ranef:
             raise ArgumentError(
                 f"plot_caterpillar: no grouping factor {name!r}; there are {list(self.ranef)}."
             )

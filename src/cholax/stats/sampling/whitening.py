@@ -7,7 +7,10 @@ import jax
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
-from cholax._core.errors import ShapeError
+from cholax._core import options
+from cholax._core.dtypes import check_values
+from cholax._core.errors import ShapeError, StructureError
+from cholax._core.foreign import refuse_foreign_tree
 from cholax.linalg.checked import checked
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
@@ -43,7 +46,14 @@ class Whitening:
     """
 
     def __init__(self, mode: Any, precision: SparseMatrix, *, ordering: Any = "auto") -> None:
+        refuse_foreign_tree(mode, "Whitening: mode")
+        if not isinstance(precision, SparseMatrix):
+            raise StructureError(
+                f"Whitening: the precision must be a SparseMatrix, got {options.shown(precision)}. "
+                "Build it with symmetric=True, or call A.symmetrize()."
+            )
         self.mode, self._unravel = ravel_pytree(mode)
+        check_values(self.mode, "Whitening: mode")
         if precision.n != self.mode.size:
             raise ShapeError(
                 f"Whitening: need a precision of order {self.mode.size}, one row per entry of the "

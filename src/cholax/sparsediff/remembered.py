@@ -1,4 +1,4 @@
-"""One compiled program per equation, found again when the same equation is solved again.
+"""One compiled program per function of the user, found again when it is passed again.
 
 A solver called outside `jit` would be traced, and its loops compiled, on every call. What a program
 depends on (the function with all it captures, the structure of its arguments, concrete integers
@@ -55,7 +55,7 @@ def solved(
     if held is None or any(isinstance(part, Tracer) for part in key):
         # A function that closes over a tracer belongs to this trace: nothing of it is kept.
         return solve(function, start, args)
-    program = _remembered(
+    program = remembered(
         (key, held, static),
         lambda: jax.jit(lambda start, data: solve(function, start, rebuild(data))),
     )
@@ -95,7 +95,8 @@ def _static(x: Any) -> Hashable:
     return array_key(x) if isinstance(x, np.ndarray | jax.Array) else StaticLeaf(x)
 
 
-def _remembered(key: Hashable, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+def remembered(key: Hashable, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """What `make` made for an equal key; the keys hold all it depends on."""
     with _lock:
         if key not in _programs:
             _programs[key] = make()
