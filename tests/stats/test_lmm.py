@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("formulaic")
 
-from cholax._core.errors import ArgumentError
+from cholax._core.errors import ArgumentError, CholaxError
 from cholax.stats.lmm import LinearMixedModel, lmm
 from cholax.stats.lmm.optimise import minimise
 from cholax.testing import check_derivatives
@@ -205,6 +205,17 @@ def test_wald_intervals_and_their_names(fit):
     tol.assert_close((high - low) / 2, 1.6448536269514722 * fit.beta_se[1], 1e-10)
     with pytest.raises(ValueError, match="no Wald interval"):
         fit.confint(parameters=["sigma"])
+    for level in (-1, 95, "a", np.nan, None):
+        with pytest.raises(ArgumentError, match="level must be between 0 and 1, got"):
+            fit.confint(level)
+
+
+def test_draws_need_a_key_and_a_shape(fit):
+    with pytest.raises(ArgumentError, match="simulate: key must be a random key of JAX, got 3"):
+        fit.simulate(3)
+    for shape in ("a", -1, (2, 0.5)):
+        with pytest.raises(CholaxError, match=r"simulate: (shape|sizes) must"):
+            fit.simulate(jax.random.key(0), shape)
 
 
 def test_summary_shows_estimates(fit):
@@ -270,13 +281,13 @@ def test_profile_intervals_end_where_the_deviance_is_a_quantile_higher(batches, 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"start": [np.nan]}, "start must be finite"),
-        ({"start": ["one"]}, "start must be numbers"),
+        ({"start": [np.nan]}, "start must be finite numbers, got"),
+        ({"start": ["one"]}, "start must be real numbers, got"),
         ({"start": [1.0, 2.0]}, r"start must have shape \(1,\).* g.Intercept"),
-        ({"max_evaluations": -1}, "max_evaluations must be an integer >= 0, got -1"),
-        ({"max_evaluations": "many"}, "max_evaluations must be an integer"),
+        ({"max_evaluations": -1}, "max_evaluations must be a positive integer, got -1"),
+        ({"max_evaluations": "many"}, "max_evaluations must be a positive integer, got 'many'"),
         ({"reml": "no"}, "reml must be True or False, got 'no'"),
-        ({"progress": 3}, "progress must be True or False, got 3. Or give a function"),
+        ({"progress": 3}, "progress must be True, False or a function, got 3"),
     ],
 )
 def test_options_without_sense_are_refused(option, message):

@@ -111,6 +111,19 @@ def test_dots_stand_for_what_was_there(old, change, new):
     assert update_formula(parse_formula(old), change) == new
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("y ~ x + (1 + x|g) - (x|g)", r"no term \(x \| g\) .* There is \(1 \+ x \| g\)"),
+        ("y ~ x - (1|g)", "There is none"),
+        ("y ~ x + offset(n) - offset(m)", r"no term offset\(m\) .* There is offset\(n\)"),
+    ],
+)
+def test_terms_that_are_not_there_cannot_be_taken_out(text, message):
+    with pytest.raises(ArgumentError, match=message):
+        parse_formula(text)
+
+
 def test_update_changes_formula_data_and_options(data, mixed):
     design = mixed.update(". ~ . - x - (1 | g)").design
     assert design.names == ("Intercept",)
@@ -124,7 +137,9 @@ def test_update_changes_formula_data_and_options(data, mixed):
         plain.update(colour=1)
     with pytest.raises(ArgumentError, match="need a formula"):
         plain.update(3)
+    tol.assert_close(mixed.update(start=[0.3]).theta, mixed.theta, 1e-6)
     counts = glmm("count ~ x", data, family="poisson").update("~ 1")
     assert counts.design.names == ("Intercept",)
-    with pytest.raises(ArgumentError, match="no reml"):
-        counts.update(reml=True)
+    for option in ({"reml": True}, {"start": [1.0]}):
+        with pytest.raises(ArgumentError, match=f"no {next(iter(option))}="):
+            counts.update(**option)

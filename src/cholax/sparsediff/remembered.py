@@ -85,7 +85,7 @@ def split_arguments(
 def _moves(x: Any) -> bool:
     if isinstance(x, Tracer):
         return True
-    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.extended):
         return True  # random keys have no content that NumPy could read
     number = isinstance(x, float | complex) or hasattr(x, "dtype")
     return number and jnp.issubdtype(jnp.result_type(x), jnp.inexact)

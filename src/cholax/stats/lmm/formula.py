@@ -79,11 +79,22 @@ def parse_formula(text: str) -> MixedFormula:
         into: list[Any] = offsets if is_offset else groups
         if sign == "-":
             for term in found:
-                while term in into:
-                    into.remove(term)
+                _take_away(term, into, text)
         else:
             into += found
     return MixedFormula(text, response, fixed, tuple(groups), tuple(offsets))
+
+
+def _take_away(term: GroupTerm | str, terms: list[Any], text: str) -> None:
+    if term not in terms:
+        what = f"offset({term})" if isinstance(term, str) else str(term)
+        have = ", ".join(f"offset({x})" if isinstance(x, str) else str(x) for x in terms)
+        raise ArgumentError(
+            f"formula: no term {what} can be taken out of {text!r}. There is {have or 'none'}; it "
+            "must be written as it stands there."
+        )
+    while term in terms:
+        terms.remove(term)
 
 
 def update_formula(old: MixedFormula, change: str) -> str:

@@ -279,8 +279,9 @@ class GLMMFit(MixedFit):
         return self
 
     def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "GLMMFit":
-        if "reml" in given:
-            raise ArgumentError("update: a generalised model has no reml=.")
+        for name in ("reml", "start"):
+            if name in given:
+                raise ArgumentError(f"update: a generalised model has no {name}=.")
         return glmm(formula, data, **given)
 
     def summary(self) -> str:

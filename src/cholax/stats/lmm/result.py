@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # lme4's isSingular, here in coordinates where the columns of a term are orthonormal.
 SINGULAR = 1e-4
 
+# Options of a fit that are no part of its model.
+_FIT_OPTIONS = ("max_evaluations", "progress", "reml", "start")
+
 
 @dataclass(frozen=True)
 class FitStatus:
@@ -257,15 +260,11 @@ class MixedFit(Portable, ABC):
 
         old = self.design.formula
         text = old.text if formula is None else update_formula(old, formula)
-        if formula is not None and not isinstance(formula, str):
-            raise ArgumentError(
-                f"update: the formula must be a text such as '. ~ . - x', got "
-                f"{options.shown(formula)}."
-            )
         known = self.model.call
-        unknown = sorted(set(changes) - set(known) - {"reml", "max_evaluations", "progress"})
+        unknown = sorted(set(changes) - set(known) - set(_FIT_OPTIONS))
         if unknown:
-            raise ArgumentError(f"update: no option {unknown}; there are {sorted(known)}.")
+            there = sorted({*known, *_FIT_OPTIONS})
+            raise ArgumentError(f"update: no option {unknown}; there are {there}.")
         given = {name: value for name, value in known.items() if name != "data"}
         return self._refit(text, known["data"] if data is None else data, {**given, **changes})
 
