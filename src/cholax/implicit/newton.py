@@ -20,6 +20,7 @@ from cholax._core.errors import ArgumentError
 from cholax._core.norms import all_finite, max_norm
 from cholax.implicit import status as codes
 from cholax.implicit.linear import LinearSolver
+from cholax.implicit.refine import USELESS
 from cholax.implicit.status import Status, make_status
 from cholax.implicit.watchdog import SHORTER, Watchdog, observe, renew, same_sign, watchdog
 
@@ -77,8 +78,9 @@ def newton(
     """Solve F(z, θ) = 0; also the last factor and a status.
 
     Converged means one of: the estimated error of z is below `tol` times the largest iterate; every
-    |F_i| is at the rounding level of (|J||z|)_i; a correction below half the digits of z no longer
-    shrinks. The correction must also fit the Jacobian where it leads, which one product tells.
+    |F_i| is at the rounding level of (|J||z|)_i and z is known to a digit; a correction below half
+    the digits of z no longer shrinks. The correction must also fit the Jacobian where it leads,
+    which one product tells.
     """
     tol = default_tolerance(start.dtype) if tol is None else tol
 
@@ -210,7 +212,9 @@ def _judge(
     full = inner.taken == 1
     small = full & (max_norm(inner.step) <= tol * scale)
     follow = full & (small | (inner.rate <= CHORD_RATE))
-    quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step)
+    # F at rounding level proves nothing where even the first digit of z is open: J is singular.
+    known = max_norm(inner.step) <= USELESS * scale
+    quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step) & known
     stalled = _tiny(step, scale) & _tiny(inner.f, largest) & (inner.first > 0.5)
     reached = (small | ((quiet | stalled) & settled)) & _consistent(F, inner)
     return jnp.where(reached, codes.CONVERGED, codes.RUNNING), follow
