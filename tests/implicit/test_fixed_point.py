@@ -101,6 +101,15 @@ def test_single_precision_stops_at_rounding_and_lanes_stop_by_themselves(method)
         assert_close(layer(z[k], scale * A, b), z[k], value(np.float32))
 
 
+@pytest.mark.parametrize("method", ["plain", "anderson"])
+@pytest.mark.parametrize(("dtype", "drift"), [(np.float64, 1e-9), (np.float32, 1e-4)])
+def test_a_map_that_moves_everything_a_little_has_no_fixed_point(method, dtype, drift):
+    start = jnp.asarray(1.0, dtype)
+    z, report = fixed_point(lambda z: z + drift, start, method=method, has_status=True)
+    assert np.isnan(z)
+    assert int(report.code) == status.NO_PROGRESS
+
+
 def test_pytrees_and_closed_over_values():
     def solve(a):
         z = fixed_point(

@@ -100,6 +100,43 @@ def test_points_that_are_no_strict_minimum_are_told_apart():
 
 
 @pytest.mark.slow
+def valley(n):
+    """A quadratic whose Hessian has rank n − 1, and its value without the linear part."""
+    A = np.random.default_rng(0).standard_normal((n, n - 1))
+    return jnp.asarray(A @ A.T), jnp.asarray(A @ A.T @ np.ones(n))
+
+
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 20])
+def test_a_flat_valley_has_no_strict_minimum(n):
+    # Rounding may make the last pivot positive; the steps it gives run off to 1e150.
+    H, b = (jnp.full((2, 2), 2.0), jnp.full(2, 2.0)) if n == 2 else valley(n)
+    z, report = minimize(lambda z: 0.5 * z @ (H @ z) - b @ z, jnp.zeros(n), has_status=True)
+    assert not bool(report.converged)
+    assert np.isnan(z).all()
+    assert float(report.residual) <= 1e-6
+    z, report = minimize(
+        lambda z: 0.5 * z @ (H @ z) - b @ z + 5e-7 * jnp.sum(z**2), jnp.zeros(n), has_status=True
+    )
+    assert bool(report.converged)
+    want = np.linalg.solve(np.asarray(H) + 1e-6 * np.eye(n), b)
+    np.testing.assert_allclose(z, want, atol=1e-7)
+
+
+def test_newton_steps_that_contract_by_chance_are_taken_back():
+    def chain(z):
+        return jnp.sum(100.0 * (z[1:] - z[:-1] ** 2) ** 2 + (1.0 - z[:-1]) ** 2)
+
+    z, report = minimize(chain, -jnp.ones(40), has_status=True)
+    assert bool(report.converged)
+    assert_close(z, np.ones(40), gradient(np.float64))
+
+
+def test_a_kink_is_not_called_a_saddle():
+    _, report = minimize(lambda z: jnp.sum(jnp.abs(z - 0.3)), jnp.ones(2), has_status=True)
+    assert int(report.code) == status.SINGULAR
+    assert float(report.residual) == 1.0
+
+
 def test_closed_over_values_and_pytrees():
     def solve(a):
         z = minimize(

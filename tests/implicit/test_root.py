@@ -310,3 +310,14 @@ def test_misuse_is_refused_with_a_remedy():
     with pytest.raises(StructureError, match="symmetric pattern"):
         root(lambda z: upper @ z, jnp.zeros(3), linear_solver="cholesky", sparsity=upper != 0)
     assert pattern.nnz == 7
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_a_singular_jacobian_leaves_no_digit_and_is_no_convergence(n):
+    # F is as small as rounding allows, at points that differ in their first digit.
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((n, n - 1)) @ rng.standard_normal((n - 1, n))
+    b = A @ rng.standard_normal(n)
+    z, report = root(lambda z: A @ z - b, jnp.zeros(n), has_status=True)
+    assert not bool(report.converged)
+    assert np.isnan(z).all()

@@ -93,6 +93,13 @@ def test_log_det_is_that_of_the_matrix(problem, dtype):
     assert_close(got, np.linalg.slogdet(dense(problem))[1], tol.value(dtype))
 
 
+def test_pivots_are_what_elimination_leaves_of_the_diagonal():
+    A = np.array([[4.0, 2.0, 0.0], [2.0, 5.0, 4.0], [0.0, 4.0, 9.0]])
+    F = cx.cholesky(cx.from_dense(jnp.asarray(A), symmetric=True), ordering=np.array([2, 0, 1]))
+    np.testing.assert_allclose(F.pivots(), [4.0, 5.0 - 1.0 - 16.0 / 9.0, 9.0], rtol=1e-15)
+    np.testing.assert_allclose(jnp.sum(jnp.log(F.pivots())), F.log_det(), rtol=1e-14)
+
+
 def test_inverse_diagonal_is_that_of_the_inverse(problem, dtype):
     got = factor(problem, dtype).inverse_diagonal()
     assert_close(got, np.diag(inverse_of(problem)), tol.value(dtype))

@@ -32,6 +32,7 @@ class _State(NamedTuple):
     residuals: jax.Array  # ΔR, one column per step remembered
     images: jax.Array  # ΔF
     best: jax.Array
+    anchor: jax.Array  # f(z) at the smallest residual
     since: jax.Array
     scale: jax.Array
     size: jax.Array
@@ -66,7 +67,9 @@ def iterate_map(
     code = jnp.where(size <= tol * scale, codes.CONVERGED, codes.RUNNING)
     code = jnp.where(jnp.isfinite(size), code, codes.NOT_FINITE)
     none = jnp.array(0)
-    first = _State(start, image, history, history, size, none, scale, size, size * one, none, code)
+    first = _State(
+        start, image, history, history, size, image, none, scale, size, size * one, none, code
+    )
     last = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, first)
     lost = (last.code == codes.RUNNING) & (last.since >= PATIENCE)
     code = jnp.where(lost, codes.NO_PROGRESS, last.code)
@@ -114,13 +117,18 @@ def _judge(state: _State, residual: jax.Array, tol: float) -> _State:
     rounding = size <= jnp.sqrt(jnp.finfo(size.dtype).eps) * scale
     memory = state.residuals.shape[1]
     reached = (size if memory else error) <= tol * scale
-    code = jnp.where(reached | (rounding & (since >= PATIENCE)), codes.CONVERGED, codes.RUNNING)
+    # Noise leaves z where it is; a map that moves everything a little, z + 1e-9, does not.
+    anchor = jnp.where(better, state.image, state.anchor)
+    still = max_norm(state.image - anchor) <= PATIENCE / 2 * size
+    noise = rounding & still & (since >= PATIENCE)
+    code = jnp.where(reached | noise, codes.CONVERGED, codes.RUNNING)
     code = jnp.where(jnp.isfinite(size), code, codes.NOT_FINITE)
     keep = size <= GROWTH * best
     return state._replace(
         residuals=jnp.where(keep, state.residuals, 0.0),
         images=jnp.where(keep, state.images, 0.0),
         best=best,
+        anchor=anchor,
         since=since,
         scale=scale,
         size=size,

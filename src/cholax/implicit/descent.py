@@ -16,6 +16,7 @@ from jax import lax
 
 from cholax._core.norms import all_finite, max_norm
 from cholax.implicit import status as codes
+from cholax.implicit.linear import is_definite
 from cholax.implicit.newton import CHORD_RATE
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
@@ -45,9 +46,13 @@ def descend(
     f: Scalar,
     hessian: Callable[[jax.Array], SparseMatrix],
     start: jax.Array,
-    max_steps: int,
+    max_steps: int | jax.Array,
+    rate: float | jax.Array = CHORD_RATE,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A point where unshifted Newton steps converge, the steps made, and a status code."""
+    """A point where unshifted Newton steps contract by `rate`, the steps made, and a status code.
+
+    Where that is by chance the Newton iteration fails and should begin later: at a smaller rate.
+    """
 
     def body(state: _State) -> _State:
         H = hessian(state.z)
@@ -55,11 +60,11 @@ def descend(
         step = -factor.solve(state.gradient)
         z, value, damping = _search(f, state, step)
         gradient = jax.grad(f)(z)
-        rate = max_norm(factor.solve(gradient)) / max_norm(step)
+        contraction = max_norm(factor.solve(gradient)) / max_norm(step)
         scale = jnp.maximum(state.scale, max_norm(z))
         tiny = max_norm(step) <= jnp.sqrt(jnp.finfo(step.dtype).eps) * scale
         # A rejected step leaves nothing to do here either: the Newton iteration will judge.
-        local = (shift == 0) & (damping == 1) & (rate <= CHORD_RATE)
+        local = (shift == 0) & (damping == 1) & (contraction <= rate)
         code = jnp.where(local | tiny | (damping == 0), codes.CONVERGED, codes.RUNNING)
         finite = jnp.isfinite(value) & all_finite(gradient) & all_finite(step)
         code = jnp.where(finite, code, codes.NOT_FINITE)
@@ -88,16 +93,17 @@ def _shifted(H: SparseMatrix, shift: jax.Array) -> tuple[Any, jax.Array]:
     """A Cholesky factor of H + μI, μ grown until there is one, and μ."""
 
     def attempt(carry: Any) -> Any:
-        shift, _, count = carry
+        shift, _, _, count = carry
         grown = jnp.maximum(GROWTH * shift, SHIFT * _largest(H))
         shift = jnp.where(count == 0, shift, grown)
-        return shift, cholesky(H.add_diagonal(shift)), count + 1
+        factor = cholesky(H.add_diagonal(shift))
+        return shift, factor, is_definite(factor), count + 1
 
     shapes = jax.eval_shape(lambda H: cholesky(H.add_diagonal(0.0)), H)
     blank = jax.tree.map(lambda a: jnp.ones(a.shape, a.dtype), shapes)
     # 40 times tenfold covers every Hessian of finite entries; other ones end in NaN.
-    shift, factor, _ = lax.while_loop(
-        lambda c: ~c[1].ok & (c[2] < 40), attempt, (shift, blank, jnp.array(0))
+    shift, factor, _, _ = lax.while_loop(
+        lambda c: ~c[2] & (c[3] < 40), attempt, (shift, blank, jnp.array(False), jnp.array(0))
     )
     return factor, shift
 

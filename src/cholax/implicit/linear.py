@@ -14,6 +14,7 @@ from cholax._core.errors import StructureError
 from cholax._core.norms import max_norm
 from cholax.implicit.dense import inverse
 from cholax.linalg.cholesky import cholesky
+from cholax.linalg.factor import Factor
 from cholax.linalg.lu import lu
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import algebra
@@ -24,6 +25,8 @@ from cholax.sparsediff.jacobian import jacobian
 DENSE_LIMIT = 32
 # Mirrored entries computed by different operations agree to a few units of rounding.
 SYMMETRY = 1e3
+# A pivot L_ii² of this many roundings of a_ii carries no information.
+LOST = 8.0
 
 Residual = Callable[..., jax.Array]
 
@@ -107,7 +110,7 @@ class SparseCholesky(_Sparse):
         """One Cholesky of ±F_z; fails where the values are not symmetric."""
         sign = _sign(matrix)
         factor = cholesky(matrix.symmetrize() * sign)
-        return (factor, sign), factor.ok & is_symmetric(matrix)
+        return (factor, sign), is_definite(factor) & is_symmetric(matrix)
 
     def solve(self, cache: Any, b: jax.Array, transpose: bool) -> jax.Array:
         """Triangular solves; symmetric, so both directions are one."""
@@ -154,6 +157,15 @@ def from_factor(solver: LinearSolver) -> Any:
         return solver.solve(cache, b, transpose)
 
     return precondition
+
+
+def is_definite(factor: Factor) -> jax.Array:
+    """Whether a Cholesky factor is that of a definite matrix, not of a singular one by rounding.
+
+    The last pivot of [[2, 2], [2, 2]] may come out as 4e-16, and solutions are then noise.
+    """
+    rounding = LOST * jnp.finfo(factor.A.dtype).eps * jnp.abs(factor.A.diagonal())
+    return factor.ok & jnp.all(factor.pivots() > rounding)
 
 
 def is_symmetric(matrix: SparseMatrix) -> jax.Array:

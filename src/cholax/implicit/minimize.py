@@ -7,14 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from cholax._core.errors import ShapeError
 from cholax._core.failures import tolerant
 from cholax._core.jax_compat import boundary
+from cholax._core.norms import max_norm
 from cholax.implicit import status as codes
 from cholax.implicit.descent import descend
-from cholax.implicit.linear import DENSE_LIMIT, from_factor
-from cholax.implicit.newton import newton
+from cholax.implicit.linear import DENSE_LIMIT, from_factor, is_definite
+from cholax.implicit.newton import CHORD_RATE, newton
 from cholax.implicit.status import Status, checked_limits, conclude
 from cholax.implicit.system import System, layout, make_system, ravel
 from cholax.implicit.theorem import implicit_solution
@@ -24,6 +26,12 @@ from cholax.patterns import Pattern
 from cholax.sparsediff.hessian import hessian
 from cholax.sparsediff.remembered import solved
 from cholax.sparsediff.sparsity import pattern_of
+
+# Descents, and by what each contracts more than the one before it: the first plain Newton steps may
+# contract by chance and then lead to an indefinite Hessian.
+TRIES, LATER = 4, 100.0
+# A gradient of this many √ε of |H||z| is that of a stationary point: descents stop at steps of √ε.
+STATIONARY = 100.0
 
 
 @boundary
@@ -107,7 +115,7 @@ class _Hessian:
 
     def factor(self, matrix: SparseMatrix) -> tuple[Any, jax.Array]:
         factor = cholesky(matrix)
-        return factor, factor.ok
+        return factor, is_definite(factor)
 
     def solve(self, cache: Any, b: jax.Array, transpose: bool) -> jax.Array:
         del transpose
@@ -148,13 +156,37 @@ def _solution(
 ) -> tuple[jax.Array, Status]:
     gradient = jax.grad(objective)
 
-    def iterate(start: Any, theta: Sequence[Any]) -> Any:
+    def attempt(state: Any, theta: Sequence[Any]) -> Any:
+        """Descend, then plain Newton steps; again from where the descent ended, if these fail."""
+        start, origin, made, tries, _ = state
         near, steps, code = descend(
-            lambda z: objective(z, *theta), lambda z: solver.matrix(z, theta), start, max_steps
+            lambda z: objective(z, *theta),
+            lambda z: solver.matrix(z, theta),
+            start,
+            max_steps - made,
+            CHORD_RATE / LATER**tries,
         )
         left = jnp.where(code == codes.CONVERGED, max_steps, 0)
         z, factor, status = newton(gradient, solver, near, theta, tol, left)
-        return z, factor, _judged(status, steps, code, factor.ok)
+        extent = jnp.maximum(jnp.abs(origin), jnp.abs(z))
+        small = STATIONARY * jnp.sqrt(jnp.finfo(z.dtype).eps)
+        stationary = status.residual <= small * max_norm(solver.magnitude(factor.A, extent))
+        status = _judged(status, code, is_definite(factor), stationary)
+        return near, origin, made + steps, tries + 1, (z, factor, status)
+
+    def again(state: Any) -> jax.Array:
+        _, _, made, tries, (_, _, status) = state
+        failed = (status.code == codes.SINGULAR) | (status.code == codes.NO_PROGRESS)
+        return (tries == 0) | (failed & (tries < TRIES) & (made < max_steps))
+
+    def iterate(start: Any, theta: Sequence[Any]) -> Any:
+        none = jnp.zeros((), jnp.int32)
+        first = (start, start, none, none.astype(start.dtype))
+        shapes = jax.eval_shape(lambda s: attempt((*s, None), theta)[4], first)
+        blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        last = lax.while_loop(again, lambda s: attempt(s, theta), (*first, blank))
+        _, _, made, _, (z, factor, status) = last
+        return z, factor, status._replace(steps=made + status.steps)
 
     equation = replace(system, function=gradient)
     return implicit_solution(
@@ -162,12 +194,11 @@ def _solution(
     )
 
 
-def _judged(status: Status, steps: jax.Array, code: jax.Array, definite: jax.Array) -> Status:
+def _judged(status: Status, code: jax.Array, definite: jax.Array, stationary: jax.Array) -> Status:
     """The status of both phases: a stationary point counts only with a definite Hessian."""
-    last = jnp.where(status.code == codes.SINGULAR, codes.NOT_A_MINIMUM, status.code)
+    singular = (status.code == codes.SINGULAR) & stationary
+    last = jnp.where(singular, codes.NOT_A_MINIMUM, status.code)
     last = jnp.where(status.converged & ~definite, codes.NOT_A_MINIMUM, last)
     stopped = jnp.where(code == codes.RUNNING, codes.MAX_STEPS, code)
     final = jnp.where(code == codes.CONVERGED, last, stopped).astype(jnp.int32)
-    return status._replace(
-        converged=final == codes.CONVERGED, steps=steps + status.steps, code=final
-    )
+    return status._replace(converged=final == codes.CONVERGED, code=final)

@@ -20,6 +20,7 @@ from cholax._core.errors import ArgumentError
 from cholax._core.norms import all_finite, max_norm
 from cholax.implicit import status as codes
 from cholax.implicit.linear import LinearSolver
+from cholax.implicit.refine import USELESS
 from cholax.implicit.status import Status, make_status
 from cholax.implicit.watchdog import SHORTER, Watchdog, observe, renew, same_sign, watchdog
 
@@ -77,8 +78,9 @@ def newton(
     """Solve F(z, θ) = 0; also the last factor and a status.
 
     Converged means one of: the estimated error of z is below `tol` times the largest iterate; every
-    |F_i| is at the rounding level of (|J||z|)_i; a correction below half the digits of z no longer
-    shrinks. The correction must also fit the Jacobian where it leads, which one product tells.
+    |F_i| is at the rounding level of (|J||z|)_i and z is known to a digit; a correction below half
+    the digits of z no longer shrinks. The correction must also fit the Jacobian where it leads,
+    which one product tells.
     """
     tol = default_tolerance(start.dtype) if tol is None else tol
 
@@ -168,7 +170,7 @@ def _advance(
     error = max_norm(inner.step)
     # After a step that had to pass no test, a correction that grew once proves no rounding.
     settled = ~forced | (dog.same >= 2)
-    code, follow = _judge(F, inner, step, (scale, largest), noise, tol, settled)
+    code, follow = _judge(F, correct, inner, step, (scale, largest), noise, tol, settled)
     idle, least = _progress(state, step, forced & same_sign(dog.sign, state.dog.sign))
     after = dog
     if damping == "auto":
@@ -198,6 +200,7 @@ def _advance(
 
 def _judge(
     F: Function,
+    correct: Function,
     inner: _Inner,
     step: jax.Array,
     sizes: tuple[jax.Array, jax.Array],
@@ -211,6 +214,7 @@ def _judge(
     small = full & (max_norm(inner.step) <= tol * scale)
     follow = full & (small | (inner.rate <= CHORD_RATE))
     quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step)
+    quiet = lax.cond(quiet, lambda: _known(correct, inner, noise), lambda: quiet)
     stalled = _tiny(step, scale) & _tiny(inner.f, largest) & (inner.first > 0.5)
     reached = (small | ((quiet | stalled) & settled)) & _consistent(F, inner)
     return jnp.where(reached, codes.CONVERGED, codes.RUNNING), follow
@@ -234,6 +238,17 @@ def _consistent(F: Function, inner: _Inner) -> jax.Array:
     """
     left = inner.f + jax.jvp(F, (inner.z + inner.step,), (inner.step,))[1]
     return max_norm(left) <= 0.9 * max_norm(inner.f)
+
+
+def _known(correct: Function, inner: _Inner, noise: jax.Array) -> jax.Array:
+    """Whether F at rounding level leaves z a digit: not where the Jacobian is singular.
+
+    The correction made may be small by chance, so that of noise of arbitrary signs is looked at as
+    well: a bound on the condition number |J⁻¹||J||z| / |z|.
+    """
+    signs = jnp.cos(jnp.arange(noise.size, dtype=noise.dtype) ** 2)
+    error = jnp.maximum(max_norm(correct(noise * signs)), max_norm(inner.step))
+    return error <= USELESS * max_norm(inner.z)
 
 
 def _tiny(x: jax.Array, scale: jax.Array) -> jax.Array:

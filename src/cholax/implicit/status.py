@@ -26,7 +26,8 @@ POLE = 8
 REASONS = {
     CONVERGED: "converged",
     MAX_STEPS: "the steps ran out; raise max_steps, loosen tol or start nearer",
-    SINGULAR: "the Jacobian is singular at an iterate; start elsewhere",
+    SINGULAR: "the Jacobian is singular (of minimize: the Hessian indefinite) at an iterate; start "
+    "elsewhere",
     NO_PROGRESS: "the last steps made no progress and more will not help; start elsewhere, choose "
     "another method or damping, or there may be no solution",
     NOT_FINITE: "the function is not finite at the start or where the iteration went",

@@ -140,6 +140,19 @@ class Factor(Factorization):
         weighted = primitives.selected_inverse(self.plan, self._panels)
         return SparseMatrix(primitives.gather(entry_map, weighted), target)
 
+    def pivots(self) -> jax.Array:
+        """L_ii², `(n,)` in A's order: what elimination leaves of a_ii.
+
+        As a conditional variance: of a covariance matrix A, that of entry i given those eliminated
+        before it. A pivot of a few roundings of a_ii is that of a singular matrix.
+
+        Example:
+            >>> import cholax as cx
+            >>> cx.cholesky(4.0 * cx.eye(2)).pivots().tolist()
+            [4.0, 4.0]
+        """
+        return primitives.gather(inverse_diagonal_map(self.plan), self._panels) ** 2
+
     def inverse_diagonal(self) -> jax.Array:
         """diag(A⁻¹), `(n,)`: the marginal variances where A is a precision matrix.
 
