@@ -20,6 +20,7 @@ from cholax.numdiff.estimate import (
     Ladder,
     extrapolate,
     kink,
+    last_bit,
     noise,
     rescaled,
     select,
@@ -308,7 +309,10 @@ def _assemble(
     tiny = jnp.finfo(origin.dtype).tiny
     underflow = jnp.maximum(tiny, tiny / scale)
     spread = largest(changes, 1)
-    return Ladder(origin, spread, magnitude, base, odd, even, residue, valid, least, underflow)
+    grain = jnp.minimum(last_bit(origin), smallest(last_bit(samples), (0, 1)))
+    return Ladder(
+        origin, spread, magnitude, base, odd, even, residue, valid, least, underflow, grain
+    )
 
 
 def unexplained(part: jax.Array, growth: jax.Array | float) -> jax.Array:

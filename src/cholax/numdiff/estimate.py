@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from cholax._core.norms import largest, max_norm, smallest
 
@@ -47,6 +48,8 @@ class Ladder(NamedTuple):
     """`(K, m)` smallest |f| of the step's samples."""
     underflow: jax.Array
     """`(m,)` the smallest number of the format in the column's unit: what is below it is 0."""
+    grain: jax.Array
+    """`(m,)` the largest power of two that divides all samples."""
 
 
 class Estimate(NamedTuple):
@@ -96,6 +99,10 @@ def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.
     observed = _third_smallest(seen)
     observed = jnp.where(jnp.isfinite(observed), _NOISE_FACTOR * observed, 0)
     observed = jnp.maximum(observed, _quantum(ladder, h, eps))
+    # All samples end in zeros where leading digits cancelled. (In flat parts of a function they do
+    # without that; stairs tell those apart.)
+    grain = jnp.where(ladder.valid[-1] & (ladder.spread[-1] > 0), ladder.grain, 0)
+    observed = jnp.maximum(observed, grain)
     return jnp.maximum(rounding(ladder, h, eps, argument), observed)
 
 
@@ -130,7 +137,7 @@ def _third_smallest(rows: jax.Array) -> jax.Array:
 
 
 def _quantum(ladder: Ladder, h: jax.Array, eps: float) -> jax.Array:
-    """Height of a stair where f is one (computed in a shorter format inside), else 0.
+    """Height of a stair where f is one (a difference that cancelled, or a shorter format), else 0.
 
     Below some step f does not change at all; the first changes above it grow in proportion to h
     and are odd in h. A function that is flat at x by itself (a ReLU) changes on one side only.
@@ -146,17 +153,52 @@ def _quantum(ladder: Ladder, h: jax.Array, eps: float) -> jax.Array:
         place = jnp.clip(first - offset, 0, count - 1)[None]
         return jnp.take_along_axis(values, place, axis=0)[0]
 
-    one, two = at(ladder.odd, 1), at(ladder.odd, 2)
-    is_odd = (jnp.abs(at(ladder.even, 1)) < 0.5 * jnp.abs(one)) & (
-        jnp.abs(at(ladder.even, 2)) < 0.5 * jnp.abs(two)
-    )
-    growth = jnp.abs(two) / jnp.where(one == 0, jnp.inf, jnp.abs(one))
-    stairs = flat_below & (first >= 2) & is_odd & (one * two > 0) & (growth > 2) & (growth < 8)
+    odd, even = ([at(part, k) for k in range(5)] for part in (ladder.odd, ladder.even))
+    is_odd = [jnp.abs(even[k]) < 0.5 * jnp.abs(odd[k]) for k in (1, 2)]
+    growth = jnp.abs(odd[2]) / jnp.where(odd[1] == 0, jnp.inf, jnp.abs(odd[1]))
+    grows = is_odd[0] & is_odd[1] & (odd[1] * odd[2] > 0) & (growth > 2) & (growth < 8)
+    stairs = flat_below & (first >= 2) & grows
+    for last in (3, 4):
+        whole = _whole_stairs(odd, even, [at(h, k) for k in range(last + 1)])
+        stairs |= flat_below & (first >= last) & whole
     # No stair where the next step's change is too small to be seen, or for the format.
     height, size = at(ladder.spread, 0), at(ladder.magnitude, 0)
     next_change = height * at(h, -1) / at(h, 0)
     visible = next_change > jnp.maximum(8 * eps * size, 2 * ladder.underflow)
     return jnp.where(stairs & visible, height, 0)
+
+
+def _whole_stairs(odd: list[jax.Array], even: list[jax.Array], h: list[jax.Array]) -> jax.Array:
+    """Whether the first changes are whole stairs, as many as a parabola passes.
+
+    x may lie at the edge of a stair: one side then changes alone, several times by one height.
+    The parabola is that through the last step's change, which is of several stairs.
+    """
+    up, down = (jnp.abs(odd[0] + sign * even[0]) / 2 for sign in (1, -1))
+    low, high = jnp.minimum(up, down), jnp.maximum(up, down)
+    height = jnp.where(low < 1e-3 * high, high, low)
+    height = jnp.where(height > 0, height, jnp.nan)
+    last = len(h) - 1
+    found = jnp.maximum(jnp.abs(odd[last]), jnp.abs(even[last])) >= 5 * height
+    for k in range(last):
+        for part, power, off in ((odd, 1, 1.5), (even, 2, 2.5)):
+            stairs = part[k] / height
+            found &= jnp.abs(stairs - jnp.round(stairs)) < 1e-3
+            found &= jnp.abs(part[k] - part[last] * (h[k] / h[last]) ** power) <= off * height
+    return found
+
+
+def last_bit(values: jax.Array) -> jax.Array:
+    """The largest power of two that divides each number; infinity for 0, which all divide."""
+    values = lax.stop_gradient(values)
+    if values.dtype.itemsize < 4:
+        values = values.astype(jnp.float32)
+    digits = jnp.finfo(values.dtype).nmant + 1
+    whole = jnp.int32 if values.dtype == jnp.float32 else jnp.int64
+    mantissa, exponent = jnp.frexp(values)
+    integer = jnp.ldexp(mantissa, digits).astype(whole)
+    last = jnp.ldexp((integer & -integer).astype(values.dtype), exponent - digits)
+    return jnp.where(values == 0, jnp.inf, last)
 
 
 def kink(ladder: Ladder, h: jax.Array, eta: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ from cholax.numdiff.blocks import in_chunks
 from cholax.numdiff.derivatives import packed, require_scalar
 from cholax.numdiff.directional import Frame, fixed, ladder_of, prepare, representable, unexplained
 from cholax.numdiff.engine import Difference, Options, nest
-from cholax.numdiff.estimate import Estimate, Ladder, noise, rescaled, select, unit
+from cholax.numdiff.estimate import Estimate, Ladder, last_bit, noise, rescaled, select, unit
 from cholax.numdiff.evaluate import Flat
 from cholax.numdiff.rules import Rule, rule
 from cholax.numdiff.sweep import chunk_size, padded
@@ -272,5 +272,6 @@ def _assemble(given: _Columns) -> tuple[Ladder, jax.Array]:
         valid=valid,
         least=jnp.minimum(jnp.abs(origin), smallest(jnp.abs(f), (1, 2))),
         underflow=jnp.maximum(tiny, tiny / scale),
+        grain=jnp.minimum(last_bit(origin), smallest(last_bit(f), (0, 1, 2))),
     )
     return ladder, scale
