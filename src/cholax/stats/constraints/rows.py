@@ -69,7 +69,8 @@ class Rows(Portable):
         if self._groups:
             sparse = self._given = _canonical(given)
             grouped = [variables for variables, _ in self._groups]
-            parts = sparse.indptr, sparse.indices, sparse.data, *grouped
+            sizes = np.array([len(variables) for variables in grouped])
+            parts = sparse.indptr, sparse.indices, sparse.data, sizes, *grouped
         else:
             self._given = _dense(given, where)
             self._given.flags.writeable = False
