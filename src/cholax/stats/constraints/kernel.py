@@ -24,7 +24,7 @@ class Vectors(NamedTuple):
     others: np.ndarray
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """Number of vectors."""
         return self.local.shape[1] + self.others.shape[1]
 
@@ -46,14 +46,14 @@ def kernel(rows: Any, vectors: Vectors, scale: float | None = None) -> Vectors |
     """
     seen, others = sp.csc_array(rows @ vectors.local), rows @ vectors.others
     seen.eliminate_zeros()
-    if scale is None:
-        scale = max(np.abs(seen.data).max(initial=0), np.abs(others).max(initial=0))
-    tolerance = RANK_TOLERANCE * scale
+    largest = max(np.abs(seen.data).max(initial=0), np.abs(others).max(initial=0))
+    tolerance = RANK_TOLERANCE * (largest if scale is None else scale)
     m, count = seen.shape
     graph = sp.coo_array(seen)
     at = graph.row, m + graph.col
     joined = sp.coo_array((np.ones(graph.nnz), at), shape=(m + count, m + count))
-    pieces, label = connected_components(joined, directed=False)
+    found_pieces: Any = connected_components(joined, directed=False)
+    pieces, label = found_pieces
     own_rows = _members(label[:m], pieces)
     own_columns = _members(label[m:], pieces)
     free_i, free_j, free_x, found = [], [], [], 0

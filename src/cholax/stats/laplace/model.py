@@ -305,8 +305,8 @@ class LaplaceModel(Portable):
         core, residuals = hoist(energy, start, data)
         plan = plan_on_plane(pattern, eliminated(self.constraints), self.options["ordering"])
         expansion = hessian(core, sparsity=pattern, verify=False).expansion
-        parts = expansion, pattern, plan, self.constraints, self._options
-        return Problem(core, *parts), residuals
+        problem = Problem(core, expansion, pattern, plan, self.constraints, self._options)
+        return problem, residuals
 
 
 def _zeros(leaf: Any) -> jax.Array:
