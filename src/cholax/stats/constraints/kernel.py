@@ -5,7 +5,7 @@ variables split into independent small problems for the local vectors; each of t
 corrected by local ones, if that makes the rows vanish.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,12 +48,11 @@ def kernel(rows: Any, vectors: Vectors, scale: float | None = None) -> Vectors |
     seen.eliminate_zeros()
     largest = max(np.abs(seen.data).max(initial=0), np.abs(others).max(initial=0))
     tolerance = RANK_TOLERANCE * (largest if scale is None else scale)
-    m, count = seen.shape
+    m, count = rows.shape[0], vectors.local.shape[1]
     graph = sp.coo_array(seen)
     at = graph.row, m + graph.col
     joined = sp.coo_array((np.ones(graph.nnz), at), shape=(m + count, m + count))
-    found_pieces: Any = connected_components(joined, directed=False)
-    pieces, label = found_pieces
+    pieces, label = cast("Any", connected_components)(joined, directed=False)
     own_rows = _members(label[:m], pieces)
     own_columns = _members(label[m:], pieces)
     free_i, free_j, free_x, found = [], [], [], 0
