@@ -263,7 +263,7 @@ EXAMPLES |= {
         lambda: numdiff.gradient(energy).flat(jnp.asarray(B), ())[1],
         lambda frame: tuple(frame),
     ),
-    "Estimate": (lambda: numdiff.engine.Estimate(*map(jnp.asarray, (B, B, B))), tuple),
+    "Estimate": (lambda: numdiff.engine.Estimate(jnp.asarray(B), jnp.asarray(B)), tuple),
     "Report": (
         lambda: cx.testing.check_derivatives(energy, [jnp.asarray(B)], order=1),
         lambda r: [(c.derivative, c.difference) for c in r.comparisons],

@@ -48,7 +48,7 @@ MODELS = {
     "improper": (
         lambda: cs.kronecker(cs.rw1(5, constrain=None), cs.rw1(7, constrain=None)),
         7,
-        {1, 5, 7},
+        {5},
     ),
 }
 
@@ -312,8 +312,17 @@ def test_what_is_not_positive_definite_on_the_plane_is_reported(forced):
     fewer = cs.Constraints(rows.sparse[: rows.k - 1])
     with pytest.raises(StructureError, match="1 of the 13 directions"):
         cs.constrained_cholesky(Q, fewer, null_space=model.null_space)
-    with pytest.raises(ArgumentError, match="pins cannot be chosen"):
-        cs.constrained_cholesky(Q, cs.Constraints(rows), pins=(0,))
+    with pytest.raises(ArgumentError, match="between 0 and 47"):
+        cs.constrained_cholesky(Q, cs.Constraints(rows), pins=(48,))
+
+
+def test_a_variable_pinned_stands_for_its_group(forced):
+    model = forced("rw1 ⊗ besag")
+    Q, plane = model.precision(precision=1.0), model.constraints
+    # The null space on what is left is seen by every group.
+    factor = cs.constrained_cholesky(Q, plane, pins=(11,))
+    assert len(factor.pins) == 5
+    assert_close(factor.log_det(), model.log_det(precision=1.0), value(np.float64))
 
 
 def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):

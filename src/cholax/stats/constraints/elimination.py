@@ -11,6 +11,7 @@ determinants on the plane stay the same, covariances are BΣBᵀ, draws B u.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -155,6 +156,11 @@ class Elimination:
     def groups(self) -> np.ndarray:
         """`(size,)` the group of each coordinate."""
         return self.group_of[self.variable_of]
+
+    def coordinates_of(self, variables: Sequence[int]) -> tuple[int, ...]:
+        """All coordinates of the groups of some variables, sorted."""
+        here = np.isin(self.groups, self.group_of[list(variables)])
+        return tuple(int(i) for i in np.flatnonzero(here))
 
     def restrict(self, b: jax.Array) -> jax.Array:
         """Bᵀb, b of shape `(n,)` or `(n, c)`."""

@@ -5,7 +5,7 @@ variables split into independent small problems for the local vectors; each of t
 corrected by local ones, if that makes the rows vanish.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,7 +24,7 @@ class Vectors(NamedTuple):
     others: np.ndarray
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """Number of vectors."""
         return self.local.shape[1] + self.others.shape[1]
 
@@ -46,14 +46,13 @@ def kernel(rows: Any, vectors: Vectors, scale: float | None = None) -> Vectors |
     """
     seen, others = sp.csc_array(rows @ vectors.local), rows @ vectors.others
     seen.eliminate_zeros()
-    if scale is None:
-        scale = max(np.max(np.abs(x), initial=0) for x in (seen.data, others))
-    tolerance = RANK_TOLERANCE * scale
-    m, count = seen.shape
+    largest = max(np.abs(seen.data).max(initial=0), np.abs(others).max(initial=0))
+    tolerance = RANK_TOLERANCE * (largest if scale is None else scale)
+    m, count = rows.shape[0], vectors.local.shape[1]
     graph = sp.coo_array(seen)
     at = graph.row, m + graph.col
     joined = sp.coo_array((np.ones(graph.nnz), at), shape=(m + count, m + count))
-    pieces, label = connected_components(joined, directed=False)
+    pieces, label = cast("Any", connected_components)(joined, directed=False)
     own_rows = _members(label[:m], pieces)
     own_columns = _members(label[m:], pieces)
     free_i, free_j, free_x, found = [], [], [], 0

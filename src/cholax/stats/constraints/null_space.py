@@ -68,7 +68,7 @@ def _before_the_rest(null: Rows, rows: Rows) -> tuple[Vectors, np.ndarray]:
         vectors = found
     others = scaled[rest]
     seen = np.concatenate([(others @ vectors.local).toarray(), others @ vectors.others], axis=1)
-    if not vectors.count:
+    if not vectors.number:
         return vectors, np.zeros((0, 0))
     _, sizes, right = np.linalg.svd(seen)
     return vectors, right[int(np.sum(sizes > RANK_TOLERANCE)) :]
@@ -84,7 +84,7 @@ def check_regular(constraints: Constraints | None, null: Rows, where: str) -> Ro
     else:
         vectors, right = _before_the_rest(null, rows)
         count, inside = len(right), None
-        if vectors.count and not count:
+        if vectors.number and not count:
             B = rows.local.basis.matrix()
             every = [(B.T @ vectors.local).toarray(), B.T @ vectors.others]
             inside = Rows(np.concatenate(every, axis=1).T)

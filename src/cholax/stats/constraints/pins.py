@@ -18,23 +18,28 @@ from cholax.stats.constraints.null_space import check_pinned
 from cholax.stats.constraints.rows import Rows
 
 
-def choose_pins(
-    pins: Any, rows: Rows | None, null: Rows | None, n: int, where: str
-) -> tuple[int, ...]:
-    """The pins asked for, checked; else those of the null space; else those of the constraints."""
-    if pins is None:
-        if null is not None:
-            return null.pins
-        return () if rows is None else rows.pins
+def checked_pins(pins: Any, n: int, where: str) -> tuple[int, ...]:
+    """Pins as the user gives them: distinct variables, sorted."""
     chosen = sorted(int(pin) for pin in pins)
     if any(not 0 <= pin < n for pin in chosen) or len(set(chosen)) < len(chosen):
         raise ArgumentError(
             f"{where}: pins must be distinct variables between 0 and {n - 1}, got {list(pins)}. "
             "Leave pins out to have them chosen."
         )
-    if null is not None:
-        check_pinned(null, tuple(chosen), where)
     return tuple(chosen)
+
+
+def choose_pins(
+    pins: tuple[int, ...] | None, rows: Rows | None, null: Rows | None, where: str
+) -> tuple[int, ...]:
+    """The pins asked for, checked; else those of the null space; else those of the constraints."""
+    if pins is None:
+        if null is not None:
+            return null.pins
+        return () if rows is None else rows.pins
+    if null is not None:
+        check_pinned(null, pins, where)
+    return pins
 
 
 def pinned(Q: SparseMatrix, pins: tuple[int, ...]) -> SparseMatrix:

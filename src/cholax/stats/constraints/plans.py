@@ -109,7 +109,9 @@ def outside(pattern: Pattern, local: Elimination | None, plan: Plan) -> tuple[in
     if not missing.size:
         return None
     i, j = inner.rows[missing[0]], inner.columns[missing[0]]
-    return (int(i), int(j)) if local is None else tuple(map(int, local.variable_of[[i, j]]))
+    if local is not None:
+        i, j = local.variable_of[[i, j]]
+    return int(i), int(j)
 
 
 @memoise

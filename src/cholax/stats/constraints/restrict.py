@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from cholax._core.errors import ArgumentError, StructureError
+from cholax._core.errors import StructureError
 from cholax._core.failures import ConstrainedStatus, constrained_failure, throwing, tolerant
 from cholax.analysis import Plan
 from cholax.linalg.cholesky import cholesky
@@ -21,6 +21,7 @@ from cholax.stats.constraints.factor import ConstrainedFactor
 from cholax.stats.constraints.null_space import as_null_space, check_regular
 from cholax.stats.constraints.pins import (
     border,
+    checked_pins,
     choose_pins,
     maps_to_zero,
     pin_weights,
@@ -57,7 +58,7 @@ def constrained_cholesky(
             empty sequence where Q is known to be positive definite, which saves their columns. By
             default one per vector of the null space, or one per constraint where that is not
             given, chosen by pivoted QR; none without either. Where constraints are eliminated,
-            both are what is left of them, and pins cannot be chosen.
+            both are what is left of them, and a variable stands for its group.
         null_space: `(n, k')` basis of Q's null space where it is known: known parts of the
             correction are then exact, which saves the digits that the condition of Q costs. Has
             to be right: results are NaN where Q times the basis is not zero.
@@ -98,12 +99,10 @@ def constrained_cholesky(
         constraints.right_hand_side(Q.dtype)
     if null is not None:
         null = check_regular(constraints, null, where)
-    if pins is not None and len(pins) and local is not None:
-        raise ArgumentError(
-            f"{where}: pins cannot be chosen where constraints are eliminated, got {list(pins)}. "
-            "Leave pins out, or pass () where the matrix is positive definite."
-        )
-    chosen = choose_pins(pins, rows, null, plan.n, where)
+    if pins is not None:
+        pins = checked_pins(pins, Q.n, where)
+        pins = pins if local is None else local.coordinates_of(pins)
+    chosen = choose_pins(pins, rows, null, where)
     factor = _factorise(Q, constraints, chosen, null, plan)
     return _checked(factor) if throw or throwing.value else factor
 

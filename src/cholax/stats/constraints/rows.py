@@ -69,14 +69,15 @@ class Rows(Portable):
         if self._groups:
             sparse = self._given = _canonical(given)
             grouped = [variables for variables, _ in self._groups]
-            parts = sparse.indptr, sparse.indices, sparse.data, *grouped
+            sizes = np.array([len(variables) for variables in grouped])
+            parts = sparse.indptr, sparse.indices, sparse.data, sizes, *grouped
         else:
             self._given = _dense(given, where)
             self._given.flags.writeable = False
             parts = (self._given,)
         digest = hashlib.blake2b(digest_size=16)
         for part in parts:
-            digest.update(np.ascontiguousarray(part))
+            digest.update(np.ascontiguousarray(part).data)
         self._digest = digest.digest()
         _check_rank(self, where)
 
@@ -87,7 +88,7 @@ class Rows(Portable):
         self._given = np.ascontiguousarray(array)
         self._given.flags.writeable = False
         self._groups, self.shape, self.are_orthonormal = [], array.shape, True
-        self._digest = hashlib.blake2b(self._given, digest_size=16).digest()
+        self._digest = hashlib.blake2b(self._given.data, digest_size=16).digest()
         return self
 
     @property
@@ -169,7 +170,8 @@ class Rows(Portable):
     def lengths(self) -> np.ndarray:
         """`(k,)` Euclidean length of each row."""
         if self._groups:
-            return np.sqrt(np.asarray(self._given.multiply(self._given).sum(axis=1)).ravel())
+            A = self.sparse
+            return np.sqrt(np.asarray(A.multiply(A).sum(axis=1)).ravel())
         return np.linalg.norm(self.matrix, axis=1)
 
     @cached_property

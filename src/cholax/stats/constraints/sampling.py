@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,8 @@ def draw(factor: "ConstrainedFactor", key: jax.Array, shape: tuple[int, ...]) ->
     pins = len(factor.pins)
     rows, local = factor.rest, factor.local
     k = 0 if rows is None else rows.k
+    A: Any = None if rows is None else constant(rows, "matrix", x.dtype)
     if rows is not None:
-        A = constant(rows, "matrix", x.dtype)
         PAt = factor.solved[:, :k]
         # Numbers also where the factorisation failed: 0 × NaN would be the adjoint.
         numbers = jnp.where(factor.factor.ok, x, 0)

@@ -59,9 +59,9 @@ class GMRF(Portable):
         mean: μ, `(n,)` or a number for all.
         precision: Q, a symmetric `SparseMatrix`, positive definite on the plane.
         constraints: A x = e.
-        null_space: `(n, k')` basis V of the null space of an intrinsic precision; a basis of no
-            vectors, `(n, 0)`, states that Q is positive definite. When left out, Q may be singular
-            in directions that the constraints exclude.
+        null_space: `(n, k')` basis V of the null space of an intrinsic precision, an array or a
+            SciPy matrix; a basis of no vectors, `(n, 0)`, states that Q is positive definite. When
+            left out, Q may be singular in directions that the constraints exclude.
         log_det: log|ZᵀQZ| where it is known in closed form, so that the density needs no
             factorisation; taken as it is.
         ordering: as for `cholax.cholesky`.

@@ -111,9 +111,9 @@ def _many_unobserved(null: Rows, A: Any) -> NullSpace:
     left = kernel(A, vectors_of(null))
     if left is None:
         return None
-    if left.count == 0:
+    if left.number == 0:
         return EMPTY
-    if left.count == null.k:
+    if left.number == null.k:
         return null
     return Rows(sp.hstack([left.local, sp.csc_array(left.others)]).T, "condition")
 

@@ -311,8 +311,8 @@ class LaplaceModel(Portable):
         core, residuals = hoist(energy, start, data)
         plan = plan_on_plane(pattern, eliminated(self.constraints), self.options["ordering"])
         expansion = hessian(core, sparsity=pattern, verify=False).expansion
-        parts = expansion, pattern, plan, self.constraints, self._options
-        return Problem(core, *parts), residuals
+        problem = Problem(core, expansion, pattern, plan, self.constraints, self._options)
+        return problem, residuals
 
 
 def check_real(tree: Any, where: str, name: str) -> None:

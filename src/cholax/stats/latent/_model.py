@@ -59,8 +59,9 @@ class LatentModel(Remade):
         name: of the family.
         pattern: of the precision, symmetric.
         parametrisations: alternative sets of hyperparameters; the first one is the model's own.
-        null_space: `(n, d)` orthonormal basis of what the precision maps to zero; `None` where it
-            depends on the hyperparameters and the constraints exclude it.
+        null_space: `(n, d)` orthonormal basis of what the precision maps to zero, an array or, for
+            large products, a SciPy sparse array; `None` where it depends on the hyperparameters
+            and the constraints exclude it.
         constraints: the `Constraints` A x = 0, or `None`.
         scale: factor of each connected component or, for one factor, a scalar array.
     """
@@ -69,7 +70,7 @@ class LatentModel(Remade):
     pattern: Pattern
     parametrisations: tuple[Parametrisation, ...]
     values: Callable[..., jax.Array]
-    null_space: np.ndarray | None = None
+    null_space: Any = None
     constraints: Constraints | None = None
     cheap_log_det: Callable[..., jax.Array] | None = None
     scale: np.ndarray = field(default_factory=lambda: np.ones(()))

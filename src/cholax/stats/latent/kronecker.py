@@ -162,10 +162,14 @@ def _constraints(first: LatentModel, second: LatentModel) -> Constraints | None:
         else:
             outer[list(pins_of(A.basis))] = False
     if A is not None:
-        rows.append(sp.kron(A.sparse, sp.eye_array(m, format="csr")[inner]))
+        rows.append(sp.kron(A.sparse, _identity(m)[inner]))
     if B is not None:
-        rows.append(sp.kron(sp.eye_array(n, format="csr")[outer], B.sparse))
+        rows.append(sp.kron(_identity(n)[outer], B.sparse))
     return Constraints(sp.vstack(rows, format="csr"))
+
+
+def _identity(n: int) -> Any:
+    return sp.csr_array(sp.eye_array(n))
 
 
 def _parametrisations(first: LatentModel, second: LatentModel) -> tuple[Parametrisation, ...]:
