@@ -46,7 +46,7 @@ def kernel(rows: Any, vectors: Vectors, scale: float | None = None) -> Vectors |
     """
     seen, others = sp.csc_array(rows @ vectors.local), rows @ vectors.others
     seen.eliminate_zeros()
-    largest = max(np.abs(seen.data).max(initial=0), np.abs(others).max(initial=0))
+    largest = max(np.max(np.abs(x), initial=0) for x in (seen.data, others))
     tolerance = RANK_TOLERANCE * (largest if scale is None else scale)
     m, count = rows.shape[0], vectors.local.shape[1]
     graph = sp.coo_array(seen)
