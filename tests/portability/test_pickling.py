@@ -497,7 +497,7 @@ TRAVELLERS += ("Hessian", "LaplaceModel", "LaplaceResult", "Prior", "Likelihood 
 
 
 @pytest.mark.slow
-def test_objects_travel_to_spawned_processes_and_through_joblib(tmp_path):
+def test_objects_travel_to_spawned_processes_and_through_joblib(tmp_path, monkeypatch):
     made = [(name, EXAMPLES[name][0]()) for name in TRAVELLERS]
     expected = in_another_process(made)
     with multiprocessing.get_context("spawn").Pool(1, initializer=wide) as pool:
@@ -508,16 +508,11 @@ def test_objects_travel_to_spawned_processes_and_through_joblib(tmp_path):
     joblib = pytest.importorskip("joblib")
     joblib.dump(made, tmp_path / "objects")
     equal(dict(in_another_process(joblib.load(tmp_path / "objects"))), dict(expected))
-    (found,) = joblib.Parallel(n_jobs=2)(
-        joblib.delayed(wide_and_in_another_process)(made) for _ in range(1)
-    )
+    # Its workers read their arguments before any function of ours runs, so they start with x64.
+    monkeypatch.setenv("JAX_ENABLE_X64", "true")
+    (found,) = joblib.Parallel(n_jobs=2)(joblib.delayed(in_another_process)(made) for _ in range(1))
     equal(dict(found), dict(expected))
 
 
 def wide():
     jax.config.update("jax_enable_x64", True)
-
-
-def wide_and_in_another_process(made):
-    wide()
-    return in_another_process(made)
