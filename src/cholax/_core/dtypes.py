@@ -48,7 +48,7 @@ def check_dtype(dtype: Any, where: str) -> np.dtype:
 def read_array(x: Any, where: str) -> Any:
     """An array as it is; lists, numbers and what else reads as one as an array; refuse the rest."""
     if isinstance(x, jax.Array):
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+        if jnp.issubdtype(x.dtype, jax.dtypes.extended):
             raise DtypeError(f"{where}: need an array of numbers, got {x.dtype}.")
         return x
     if type(x) is np.ndarray and x.dtype.kind in "fiub":

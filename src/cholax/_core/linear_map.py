@@ -202,7 +202,7 @@ def _solve_jvp(primals: Any, tangents: Any, *, solver: LinearSolver) -> Any:
     x = linear_solve(solver, residuals, b)
     change = _change(solver.product, residuals, tangents[:-1], x)
     db = None if isinstance(tangents[-1], ad.Zero) else tangents[-1]
-    right = db if change is None else -change if db is None else db - change
+    right: Any = db if change is None else -change if db is None else db - change
     return x, linear_solve(solver, residuals, right)
 
 

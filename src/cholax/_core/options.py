@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -188,9 +189,9 @@ def function(value: Any, where: str, name: str = "the function") -> Any:
 
 def random_key(value: Any, where: str) -> Any:
     """A random key of JAX, new style or old, or a stack of them."""
-    dtype = getattr(value, "dtype", None)
+    dtype: Any = getattr(value, "dtype", None)
     if isinstance(value, jax.Array | np.ndarray) and (
-        jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32
+        jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32
     ):
         return value
     remedy = "Make one with jax.random.key(seed)."

@@ -95,21 +95,21 @@ def _named(x: Any) -> Named | None:
     found = sys.modules.get(module) if isinstance(module, str) else None
     for part in name.split("."):
         found = getattr(found, part, None)
-    return Named(module, name) if found is x else None
+    return Named(module, name) if isinstance(module, str) and found is x else None
 
 
 def pack(x: Any) -> Any:
     """`x` with the arrays in it packed, inside tuples, lists and dictionaries as well."""
     if isinstance(x, Tracer):
         return x
+    if isinstance(x, jax.tree_util.PyTreeDef):
+        return PackedTree(jax.tree.unflatten(x, range(x.num_leaves)))
     if callable(x) and (named := _named(x)) is not None:
         return named
     if isinstance(x, jax.Array):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return Packed(np.asarray(jax.random.key_data(x)), str(jax.random.key_impl(x)))
         return Packed(np.asarray(x), None)
-    if isinstance(x, jax.tree_util.PyTreeDef):
-        return PackedTree(jax.tree.unflatten(x, range(x.num_leaves)))
     return _inside(pack, x)
 
 

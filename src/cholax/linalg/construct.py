@@ -221,8 +221,8 @@ def from_matrix_market(
             f"from_matrix_market: need a file name or an open file, got {type(source).__name__}."
         )
     header = scipy.io.mminfo(source)
-    if hasattr(source, "seek"):
-        source.seek(0)
+    if (rewind := getattr(source, "seek", None)) is not None:
+        rewind(0)
     half_storage = bool(header[5] == "symmetric") if symmetric is None else symmetric
     # mmread fills in the other triangle of a symmetric file, and gives "array" files dense.
     Q = scipy.sparse.coo_array(scipy.io.mmread(source, spmatrix=False))

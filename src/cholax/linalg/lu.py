@@ -90,13 +90,15 @@ def _factor(A: SparseMatrix, plan: LUPlan, throw: bool) -> "LU":
 
 def _factor_with_room(A: SparseMatrix, plan: LUPlan) -> "LU":
     """Factor concrete values, with more and more room while the fill needs it."""
-    wider: LUPlan | None = plan.widest
-    while wider is not None:
-        factor = _factor(A, wider, False)
+    plan = plan.widest
+    while True:
+        factor = _factor(A, plan, False)
         if isinstance(factor.status, Tracer) or int(factor.status) != LUStatus.OUT_OF_ROOM:
-            break
-        wider = wider.roomier()
-    return factor
+            return factor
+        wider = plan.roomier()
+        if wider is None:
+            return factor
+        plan = wider
 
 
 def _avoid_zeros(A: SparseMatrix, plan: LUPlan, ordering: Any, capacity: float | None) -> LUPlan:

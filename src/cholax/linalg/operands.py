@@ -101,9 +101,7 @@ def scalar(x: Any, dtype: np.dtype, where: str) -> Any:
 def x_dtype(x: Any) -> np.dtype:
     """Dtype of an array or Python scalar; a random key has none that means anything here."""
     dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
-    return (
-        np.dtype(object) if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype)
-    )
+    return np.dtype(object) if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype)
 
 
 def same_dtype(x: Any, dtype: np.dtype, where: str) -> jax.Array:

@@ -110,7 +110,8 @@ def expm_multiply(
 
     def march(product: Callable[[Array], Array], start: Array, args: Any) -> Array:
         _check_product(product, start, where)
-        return _march(product, start, *args, most, degree)
+        time, shift, steps = args
+        return _march(product, start, time, shift, steps, most, degree)
 
     return solved(march, product, start, (time, shift, steps), (where, most, degree))
 

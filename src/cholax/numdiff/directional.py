@@ -203,7 +203,7 @@ def places_of_component(at: Frame, index: jax.Array, rule: Rule) -> Places:
     All but the points is found in one dimension: maxima over n components would cost as much as a
     cheap f.
     """
-    own = Frame(*(None if part is None else part[index][None] for part in at))
+    own = jax.tree.map(lambda part: part[index][None], at)
     places, moves, d = _without_points(own, jnp.ones(1, at.x.dtype), rule)
     d = jnp.where(jnp.arange(at.x.size) == index, d, 0)
     return places._replace(points=_points(at.x, moves, d, places.inside), d=places.d[0])

@@ -223,7 +223,8 @@ def flatten(
             return places, _by_item(jnp.asarray(on_points(points, args)), items)
         count = jax.tree.leaves(items)[0].shape[0]
         used = points.shape[0] // count * needed
-        results = on_points(np.asarray(points)[:used], args)
+        counted: Any = np.asarray(points)[:used]
+        results = on_points(counted, args)
         results = np.pad(results, [(0, points.shape[0] - used), (0, 0)])
         return places, _by_item(jnp.asarray(results), items)
 

@@ -129,6 +129,7 @@ def first_part(rule: Rule) -> Rule | None:
 
 def second_part(rule: Rule, first: Rule) -> Rule:
     """The steps of a ladder that its first part lacks."""
+    assert first.rows is not None
     return rule._replace(rows=tuple(k for k in range(len(rule.steps)) if k not in first.rows))
 
 

@@ -92,7 +92,8 @@ def _completed(
 ) -> Samples:
     """Columns of the whole ladder for a batch of items, from both parts of the samples."""
     first = first_part(rule)
-    order = np.argsort((*first.rows, *second_part(rule, first).rows))
+    assert first is not None
+    order = np.argsort((*(first.rows or ()), *(second_part(rule, first).rows or ())))
     _, _, m = results.shape
     halves = (part.reshape(len(batch), -1, rule.points, m) for part in (results[batch], more))
     rows = jnp.concatenate(list(halves), axis=1)[:, order].reshape(len(batch), -1, m)

@@ -95,7 +95,7 @@ def _static(x: Any) -> Hashable:
     return array_key(x) if isinstance(x, np.ndarray | jax.Array) else StaticLeaf(x)
 
 
-def remembered(key: Hashable, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+def remembered(key: Hashable, make: Callable[[], Any]) -> Any:
     """What `make` made for an equal key; the keys hold all it depends on."""
     with _lock:
         if key not in _programs:

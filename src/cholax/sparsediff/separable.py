@@ -1,7 +1,7 @@
 """`separable_hessian`: Hessians of sums of small functions, element by element."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +137,7 @@ class SeparableHessian(Portable):
         """One compiled program; run as it is where φ holds a tracer, which none may outlive."""
         x = self._vector(x)
         self._assembly(x.size)
-        held, program = captured(self._phi), self._programs[part]
+        held, program = captured(self._phi), cast("Any", self._programs[part])
         run = program if held is not None else program.__wrapped__
         return run(held, x, *params)
 

@@ -104,7 +104,7 @@ def by_sum(
             np.sum(forward)[None],
             np.sum(np.abs(u) * error)[None],
             np.zeros(1),
-            np.all(found.constant)[None],
+            np.array([np.all(found.constant)]),
         )
         got = np.sum(backward)[None]
         # An entry that looks constant may only be lost in the rounding of a large one.

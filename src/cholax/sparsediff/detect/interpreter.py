@@ -120,7 +120,7 @@ class Interpreter:
         rule = fact_rules.get(name)
         return rule(self, eqn, values) if rule else unknown_results(eqn)
 
-    def unknown(self, eqn: Any, name: str, values: Sequence[Value]) -> Sequence[Value]:
+    def unknown(self, eqn: Any, name: str, values: Sequence[Value]) -> list[Value]:
         """Interpret what implements the primitive, if that can be traced; else it is dense."""
         jaxpr = implementation(eqn)
         if jaxpr is not None:

@@ -296,9 +296,9 @@ class LaplaceModel(Portable):
         made = None
         if wanted == "result":
             made = factor if self.constraints is not None else factor.factor
-        marked = _marked((log_marginal, found.mode, made), status.converged, inputs)
+        value, mode, made = _marked((log_marginal, found.mode, made), status.converged, inputs)
         structure = program.inputs.tree, program.inputs.shapes
-        return LaplaceResult(*marked, status, structure)
+        return LaplaceResult(value, mode, made, status, structure)
 
     def _problem(
         self, program: _Program, pattern: Pattern, start: Any, data: Any

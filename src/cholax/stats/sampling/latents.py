@@ -52,10 +52,11 @@ def _count(theta: Any) -> int:
     """The number of draws of θ, the leading axis of every leaf."""
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(theta)]
     counts = {shape[0] if shape else None for shape in shapes}
-    if len(counts) != 1 or None in counts:
+    count = next(iter(counts), None)
+    if len(counts) != 1 or count is None:
         raise ShapeError(
             "sample_latents: the leaves of theta must have one leading axis, the draws, got "
             f"shapes {shapes}. One θ alone is theta[None]."
         )
     check_real(theta, "sample_latents", "theta")
-    return counts.pop()
+    return count
