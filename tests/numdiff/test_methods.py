@@ -276,6 +276,22 @@ def test_empty_arguments_and_results():
     assert jacobian(lambda x: x[:0])(jnp.ones(3)).shape == (0, 3)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("method", "with_error"), [("central", False), ("adaptive", False), ("adaptive", True)]
+)
+def test_sparse_hessian_of_no_variables(method, compiled, with_error):
+    second = hessian(jnp.sum, method, sparsity=np.zeros((0, 0)), with_error=with_error)
+    found = (jax.jit(second) if compiled else second)(jnp.zeros(0))
+    for H in found if with_error else (found,):
+        assert isinstance(H, cx.SparseMatrix)
+        assert H.symmetric
+        assert H.to_dense().shape == (0, 0)
+        assert H.dtype == jnp.zeros(0).dtype
+    with pytest.raises(ShapeError, match="0×0, got 1×1"):
+        hessian(jnp.sum, method, sparsity=np.ones((1, 1)))(jnp.zeros(0))
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ArgumentError, match="method must be"):
         derivative(jnp.sin, "backward")

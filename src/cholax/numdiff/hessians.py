@@ -85,9 +85,6 @@ def _hessian(difference: Difference, x: Any, args: Any, *, sparsity: Any) -> Any
     flat, at = difference.flat(x, args)
     require_scalar(flat.out, difference.options.where)
     n = flat.x.size
-    if n == 0 and sparsity is None:
-        none = np.zeros(0, int)
-        return packed(difference, at.x, at.x, partial(_filled, i=none, j=none, x=x))
     if sparsity is not None:
         where = difference.options.where
         pattern = as_pattern(sparsity, (n, n), symmetric=True, where=where)
@@ -96,7 +93,7 @@ def _hessian(difference: Difference, x: Any, args: Any, *, sparsity: Any) -> Any
         pattern, (i, j) = None, np.tril_indices(n)
     chosen = rule(difference.options.method, flat.eps, difference.options.step, order=2)
     pairs = (jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32))
-    value, error = _entries(flat, at, chosen, pairs)
+    value, error = _entries(flat, at, chosen, pairs) if n else (at.x, at.x)
     if pattern is not None:
         return packed(difference, value, error, lambda v: SparseMatrix(v, pattern))
     return packed(difference, value, error, partial(_filled, i=i, j=j, x=x))
