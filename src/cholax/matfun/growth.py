@@ -22,7 +22,7 @@ def log2_growth(X: Array, pairs: int) -> Array:
     first, unit = _split(X)
     power, total, sizes = first, unit, [unit]
     for k in range(2, pairs + 2):
-        power, more = _split(_dot(power, first))
+        power, more = _split(product(power, first))
         total = total + unit + more
         sizes.append(total / k)
     return smallest(jnp.stack([jnp.maximum(one, two) for one, two in pairwise(sizes)]))
@@ -31,7 +31,7 @@ def log2_growth(X: Array, pairs: int) -> Array:
 def log2_growth_of_even(X: Array, pairs: int) -> Array:
     """log₂ α(X²)^(1/2): what X can do to an even series."""
     first, unit = _split(X)
-    return unit + log2_growth(_dot(first, first), pairs) / 2
+    return unit + log2_growth(product(first, first), pairs) / 2
 
 
 def log2_norm_of_magnitudes(X: Array, power: int) -> Array:
@@ -40,7 +40,7 @@ def log2_norm_of_magnitudes(X: Array, power: int) -> Array:
 
     def multiply(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
         row, total = state
-        row, more = _split(_dot(row, matrix))
+        row, more = _split(product(row, matrix))
         return row, total + more + unit
 
     row = jnp.ones((1, X.shape[0]), matrix.dtype)
@@ -53,5 +53,6 @@ def _split(X: Array) -> tuple[Array, Array]:
     return X / jnp.where(norm > 0, norm, 1), jnp.log2(norm)
 
 
-def _dot(A: Array, B: Array) -> Array:
+def product(A: Array, B: Array) -> Array:
+    """A B in the full precision of the format on every platform."""
     return jnp.matmul(A, B, precision=jax.lax.Precision.HIGHEST)

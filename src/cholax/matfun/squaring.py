@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cholax.matfun.growth import log2_growth_of_even, log2_norm_of_magnitudes
+from cholax.matfun.growth import log2_growth_of_even, log2_norm_of_magnitudes, product
 from cholax.matfun.triangular import Band, band_of, isolated_blocks, with_band
 
 Array = jax.Array
@@ -49,7 +49,7 @@ def exponential(A: Array) -> Array:
 
     def square(X: Array, k: Any) -> tuple[Array, None]:
         def once(X: Array) -> Array:
-            return replace(_dot(X, X), count - 1 - k)
+            return replace(product(X, X), count - 1 - k)
 
         return jax.lax.cond(k < count, once, lambda X: X, X), None
 
@@ -83,15 +83,15 @@ def _pade(X: Array, degree: int) -> Array:
         for j in range(degree + 1)
     ]
     identity = jnp.eye(X.shape[0], dtype=X.dtype)
-    X2 = _dot(X, X)
-    X4 = _dot(X2, X2)
-    X6 = _dot(X4, X2)
+    X2 = product(X, X)
+    X4 = product(X2, X2)
+    X6 = product(X4, X2)
     U = b[7] * X6 + b[5] * X4 + b[3] * X2 + b[1] * identity
     V = b[6] * X6 + b[4] * X4 + b[2] * X2 + b[0] * identity
     if degree == 13:
-        U += _dot(X6, b[13] * X6 + b[11] * X4 + b[9] * X2)
-        V += _dot(X6, b[12] * X6 + b[10] * X4 + b[8] * X2)
-    U = _dot(X, U)
+        U += product(X6, b[13] * X6 + b[11] * X4 + b[9] * X2)
+        V += product(X6, b[12] * X6 + b[10] * X4 + b[8] * X2)
+    U = product(X, U)
     return jnp.linalg.solve(V - U, V + U)
 
 
@@ -116,11 +116,11 @@ def _exponential_bands(band: Band) -> Band:
     slope = size * jnp.where(root == 0, 1, -jnp.expm1(-2 * root) / (2 * nonzero))
     mean = size * (1 + decay) / 2
     # With real eigenvalues one of the two differences cancels; −h + μ is bc/(h + μ).
-    product = above * below
-    real = (half.imag == 0) & (product.imag == 0) & (product.real > 0)
+    coupling = above * below
+    real = (half.imag == 0) & (coupling.imag == 0) & (coupling.real > 0)
     sign = jnp.where(half.real < 0, -1, 1)
     far = jnp.where(real, root + sign * half, 1)
-    large, small = far / (2 * nonzero), product / (2 * nonzero * far)
+    large, small = far / (2 * nonzero), coupling / (2 * nonzero * far)
     larger = size * (large + small * decay)
     smaller = size * (small + large * decay)
     first = jnp.where(real, jnp.where(sign > 0, larger, smaller), mean + half * slope)
@@ -153,7 +153,3 @@ def _power_of_two(exponent: Array, like: Array) -> Array:
 
 def _complex(x: Array) -> Any:
     return jnp.result_type(x.dtype, jnp.complex64)
-
-
-def _dot(A: Array, B: Array) -> Array:
-    return jnp.matmul(A, B, precision=jax.lax.Precision.HIGHEST)
