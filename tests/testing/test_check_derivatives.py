@@ -34,10 +34,22 @@ def test_no_false_alarm_in_single_precision(name):
 
 
 @pytest.mark.slow
-def test_frequency_beyond_single_precision_is_inconclusive_and_not_wrong():
+@pytest.mark.parametrize("factor", [0.0, 1.0])
+def test_frequency_beyond_single_precision_is_inconclusive_and_not_wrong(factor):
+    f = scaled_rule(lambda x: jnp.sin(1e6 * x), lambda x: 1e6 * jnp.cos(1e6 * x), factor)
+    for x in (0.3, 0.55, 1.3, 2.3):
+        with jax.enable_x64(False), pytest.raises(InconclusiveError, match="cannot tell"):
+            check_derivatives(f, [np.float32(x)], order=1)
+
+
+@pytest.mark.slow
+def test_frequency_that_single_precision_resolves_is_told():
     f, x = CORRECT["sin 1e4 x"]
-    with jax.enable_x64(False), pytest.raises(InconclusiveError, match="cannot tell"):
+    wrong = scaled_rule(f, lambda x: 1.3e4 * jnp.cos(1e4 * x), 1)
+    with jax.enable_x64(False):
         check_derivatives(f, [np.float32(x)], order=1)
+        with pytest.raises(WrongDerivativeError):
+            check_derivatives(wrong, [np.float32(x)], order=1)
 
 
 def scaled_rule(f, df, factor):

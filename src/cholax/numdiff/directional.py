@@ -18,11 +18,13 @@ from cholax._core.norms import largest, max_norm, smallest
 from cholax.numdiff.estimate import (
     Estimate,
     Ladder,
+    at_last,
     extrapolate,
     kink,
     last_bit,
     noise,
     rescaled,
+    saturated,
     select,
     unit,
 )
@@ -181,7 +183,7 @@ class Places(NamedTuple):
     points: jax.Array | None
     """`(K, q, n)`; x in place of what lies outside the bounds."""
     inside: jax.Array
-    """`(K, q)` which of them are inside."""
+    """`(K, q)` which of them are inside, and not at x."""
     sided: jax.Array
     away: jax.Array
     """Largest |x| of a moved component in units of its step: how much rounding x costs."""
@@ -217,12 +219,15 @@ def _without_points(at: Frame, seed: jax.Array, rule: Rule) -> tuple[Places, jax
     """All but the points, which are x + moves · d: the moves `(K, q)` and d with its signs."""
     steps = prepare(at, seed, rule)
     t = ladder_of(at, steps.d != 0, rule) * steps.shrink
-    # What is added to x is then what was asked for, to the last bit. (A ladder's smallest steps
-    # are below the spacing of x; their error bars know.)
+    # What is added to x is then what was asked for, to the last bit. (Of a ladder, smaller steps
+    # may be near the spacing of x; their error bars know.)
     d = steps.d if rule.adaptive else representable(at.x, steps.d, t[-1])
     moves = t[:, None] * offsets(steps.sided, rule.points, at.x.dtype)
     points = at.x + moves[..., None] * d
+    # A step that rounding takes back has no difference: 0 there would pass for a derivative.
     inside = jnp.ones(points.shape[:-1], bool)
+    if rule.adaptive:
+        inside = jnp.any(points != at.x, axis=-1)
     for bound, sign in ((at.lower, 1), (at.upper, -1)):
         if bound is not None:
             inside &= jnp.all((sign * (points - bound) >= 0) | (d == 0), axis=-1)
@@ -330,7 +335,13 @@ def _adaptive(samples: Ladder, given: Samples, rule: Rule, exponents: Any) -> Es
     eta = noise(samples, t, rule.eps, given.away)
     amplification = jnp.where(sided, 4, 1) / t
     estimate = select(
-        samples, t, ratio=rule.ratio, exponents=exponents, eta=eta, amplification=amplification
+        samples,
+        t,
+        ratio=rule.ratio,
+        exponents=exponents,
+        eps=rule.eps,
+        eta=eta,
+        amplification=amplification,
     )
     jump = jnp.where(sided, 0, kink(samples, t, eta))
     error = jnp.maximum(jnp.maximum(estimate.error, jump), unresolved(samples, given, eta, rule))
@@ -343,11 +354,11 @@ def unresolved(samples: Ladder, given: Samples, eta: jax.Array, rule: Rule) -> j
     With given steps far above the scale of f the samples look random, and averaging them would
     promise much. A ladder that reaches rounding ends in noise, whatever f is.
     """
-    smallest_step, reach = given.t[-1], rule.eps**0.5
-    large = smallest_step > reach * jnp.maximum(given.away, 1 / given.length)
-    noisy = eta[-1] > 0.01 * samples.spread[-1]
-    slope = jnp.where(samples.valid[-1], samples.spread[-1], 0) / smallest_step
-    return jnp.where(large & noisy, slope, 0)
+    step, noise_there, spread = (at_last(samples, q) for q in (given.t, eta, samples.spread))
+    large = step > rule.eps**0.5 * jnp.maximum(given.away, 1 / given.length)
+    noisy = noise_there > 0.01 * spread
+    slope = spread / jnp.where(step > 0, step, 1)
+    return jnp.where((large & noisy) | saturated(samples, eta, rule.eps), slope, 0)
 
 
 def fixed(base: jax.Array, valid: jax.Array, rule: Rule, exponents: Any) -> Estimate:

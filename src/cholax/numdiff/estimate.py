@@ -23,6 +23,10 @@ _SLACK = 2.0
 SUPPORT = 2
 # A noise estimate from the third smallest of eight samples is short by about this.
 _NOISE_FACTOR = 4.0
+# Where little is trusted the noise may be in single samples that the third smallest misses
+# (log_ndtr at 3 is off by 250 spacings in one point of six): once more with bars this much wider,
+# if they are still those of rounding. (Those of a frequency that no step resolves are not.)
+_NOISE_MISSED = 256.0
 
 
 class Ladder(NamedTuple):
@@ -94,14 +98,14 @@ def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.
 
     The smallest steps show the noise itself, in differences that should vanish.
     """
-    # The last step has no residue; invalid steps are large ones and hardly among the last nine.
-    seen = jnp.where(ladder.valid, ladder.residue, jnp.inf)[-9:-1]
+    # The last step has no residue; invalid steps are hardly among the last nine.
+    seen = jnp.where(ladder.valid[:-1] & ladder.valid[1:], ladder.residue[:-1], jnp.inf)[-8:]
     observed = _third_smallest(seen)
     observed = jnp.where(jnp.isfinite(observed), _NOISE_FACTOR * observed, 0)
     observed = jnp.maximum(observed, _quantum(ladder, h, eps))
     # All samples end in zeros where leading digits cancelled. (In flat parts of a function they do
     # without that; stairs tell those apart.)
-    grain = jnp.where(ladder.valid[-1] & (ladder.spread[-1] > 0), ladder.grain, 0)
+    grain = jnp.where(at_last(ladder, ladder.spread) > 0, ladder.grain, 0)
     observed = jnp.maximum(observed, grain)
     return jnp.maximum(rounding(ladder, h, eps, argument), observed)
 
@@ -201,6 +205,26 @@ def last_bit(values: jax.Array) -> jax.Array:
     return jnp.where(values == 0, jnp.inf, last)
 
 
+def saturated(ladder: Ladder, eta: jax.Array, eps: float) -> jax.Array:
+    """Whether what looks like noise may be f itself, of a frequency that no or few steps resolve.
+
+    Either the smallest step changes f as much as large ones do (sin 10⁷x in single precision), or
+    it changes f by far less than the noise seen at others, which real noise does not (sin 10⁶x).
+    """
+    least, size, seen = (at_last(ladder, q) for q in (ladder.spread, ladder.magnitude, eta))
+    top = largest(jnp.where(ladder.valid, ladder.spread, 0), 0)
+    never = (least > 0.1 * top) & (least > eps**0.5 * size)
+    hardly = (seen > 8 * least) & (seen > eps**0.5 * size)
+    return never | hardly
+
+
+def at_last(ladder: Ladder, rows: jax.Array) -> jax.Array:
+    """The row of the smallest valid step; 0 where no step is valid."""
+    last = rows.shape[0] - 1 - jnp.argmax(ladder.valid[::-1], axis=0)
+    row = jnp.take_along_axis(rows, last[None], axis=0)[0]
+    return jnp.where(jnp.any(ladder.valid, axis=0), row, 0)
+
+
 def kink(ladder: Ladder, h: jax.Array, eta: jax.Array) -> jax.Array:
     """Half the jump of the slope at x, or 0: second differences that shrink like h, not like h²."""
     size = jnp.abs(ladder.even)
@@ -273,6 +297,7 @@ def select(
     *,
     ratio: float,
     exponents: tuple[jax.Array | float, ...],
+    eps: float,
     eta: jax.Array,
     amplification: jax.Array,
     support: int = SUPPORT,
@@ -284,6 +309,7 @@ def select(
         h: `(K, m)` steps, decreasing.
         ratio: between neighbouring steps.
         exponents: powers of h in the truncation error, one per Neville stage.
+        eps: relative spacing of the format.
         eta: `(K, m)` noise of f.
         amplification: `(K, m)` bar of the base estimate per unit of noise.
         support: how many smaller steps must agree.
@@ -291,21 +317,25 @@ def select(
     Returns:
         NaN with error inf where no estimate is trusted.
     """
-    bars = [eta * amplification]
+    rounded = [eta * amplification]
     for exponent in exponents:
         weight = ratio**exponent
-        bars.append(bars[-1][1:] + (bars[-1][1:] + bars[-1][:-1]) / (weight - 1))
+        rounded.append(rounded[-1][1:] + (rounded[-1][1:] + rounded[-1][:-1]) / (weight - 1))
     count = ladder.base.shape[0]
     stages = extrapolate(ladder.base, ratio, exponents)
     values = jnp.stack([_padded(value, count) for value in stages], axis=1)
-    bar = jnp.stack([_padded(b, count) for b in bars], axis=1)
+    bar = jnp.stack([_padded(b, count) for b in rounded], axis=1)
     # Where a ladder has two parts, no scheme reaches over the gap.
     linked = h[:-1] < 1.5 * ratio * h[1:]
     windows = _windows(ladder.valid, linked, len(stages))
     valid = jnp.stack([_padded(window, count) for window in windows], axis=1)
     following = jnp.abs(values[:-1] - values[1:])
-    ok = trusted(values, bar, valid, support)[:-1] & valid[1:]
-    errors = jnp.where(ok, bar[:-1] + following, jnp.inf)
+    missed = _NOISE_MISSED * eta
+    small = jnp.all((missed <= eps**0.5 * ladder.magnitude) | ~ladder.valid, axis=0)
+    bars = jnp.stack([bar, jnp.where(small, _NOISE_MISSED, 1) * bar])
+    ok = jax.vmap(trusted, (None, 0, None, None))(values, bars, valid, support)[:, :-1] & valid[1:]
+    errors = jnp.where(ok, bars[:, :-1] + following, jnp.inf)
+    errors = smallest(errors, 0)
     errors = errors.reshape(errors.shape[0] * errors.shape[1], errors.shape[2])
     best = jnp.argmin(errors, axis=0)[None]
     error = jnp.take_along_axis(errors, best, axis=0)[0]

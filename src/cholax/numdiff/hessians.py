@@ -15,7 +15,16 @@ from cholax.numdiff.blocks import in_chunks
 from cholax.numdiff.derivatives import packed, require_scalar
 from cholax.numdiff.directional import Frame, fixed, ladder_of, prepare, representable, unexplained
 from cholax.numdiff.engine import Difference, Options, nest
-from cholax.numdiff.estimate import Estimate, Ladder, last_bit, noise, rescaled, select, unit
+from cholax.numdiff.estimate import (
+    Estimate,
+    Ladder,
+    last_bit,
+    noise,
+    rescaled,
+    saturated,
+    select,
+    unit,
+)
 from cholax.numdiff.evaluate import Flat
 from cholax.numdiff.rules import Rule, rule
 from cholax.numdiff.sweep import chunk_size, padded
@@ -182,6 +191,8 @@ def _places(at: Frame, pair: tuple[jax.Array, jax.Array], chosen: Rule) -> _Plac
     points = at.x + t[:, None, None, None] * (a + b)
     weights = stencil.weights[:, None] * stencil.weights
     inside = jnp.ones(points.shape[:-1], bool)
+    if chosen.adaptive:
+        inside &= (_moved(at.x[i], t * d[i]) & _moved(at.x[j], t * d[j]))[:, None, None]
     for bound, sign in ((at.lower, 1), (at.upper, -1)):
         if bound is not None:
             inside &= jnp.all((sign * (points - bound) >= 0) | (points == at.x), axis=-1)
@@ -189,6 +200,11 @@ def _places(at: Frame, pair: tuple[jax.Array, jax.Array], chosen: Rule) -> _Plac
     away = max_norm(jnp.where(d != 0, jnp.abs(at.x) / jnp.where(d != 0, jnp.abs(d), 1), 0))
     own = jnp.stack([d[i], d[j]])
     return _Places(points, inside | (weights == 0), weights, t, steps.sided, away, own)
+
+
+def _moved(x: jax.Array, h: jax.Array) -> jax.Array:
+    """Whether rounding leaves something of the step on both sides."""
+    return (x + h != x) & (x - h != x)
 
 
 class _Columns(NamedTuple):
@@ -230,13 +246,20 @@ def _estimate(given: _Columns, chosen: Rule) -> Estimate:
     if not chosen.adaptive:
         found = fixed(samples.base, samples.valid, chosen, exponents)
     else:
+        eta = noise(samples, given.t, chosen.eps, given.away)
         found = select(
             samples,
             given.t,
             ratio=chosen.ratio,
             exponents=exponents,
-            eta=noise(samples, given.t, chosen.eps, given.away),
+            eps=chosen.eps,
+            eta=eta,
             amplification=jnp.sum(jnp.abs(given.weights), axis=(0, 1)) / given.t**2,
+        )
+        # Unlike a ladder for slopes this one ends far above the spacing of x: there is no bound.
+        unknown = saturated(samples, eta, chosen.eps)
+        found = Estimate(
+            jnp.where(unknown, jnp.nan, found.value), jnp.where(unknown, jnp.inf, found.error)
         )
     # One factor after the other: their product, or one of them with the unit, may overflow.
     i, j = jnp.abs(given.own)

@@ -36,6 +36,7 @@ def screened(given: Samples, rule: Rule) -> tuple[Estimate, jax.Array]:
         t,
         ratio=rule.ratio,
         exponents=exponents,
+        eps=rule.eps,
         eta=eta,
         amplification=1 / t,
         support=1,
