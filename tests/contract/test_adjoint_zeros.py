@@ -13,7 +13,12 @@ from tests.contract.transforms import MAIN, SMALL
 
 BACKENDS = {"native": nullcontext, "specification": use_specification}
 NAMES = [name for name in MAIN if registry[name.partition("-")[0]].multiplies]
+DTYPES = {"float32": 1e-3, "float64": 1e-9}
 MEMBERS = 3
+
+
+def operands_of(setting, dtype):
+    return [x if indices(x) else x.astype(dtype) for x in map(np.asarray, setting.arguments)]
 
 
 def adjoint(setting, operands, backend):
@@ -35,11 +40,12 @@ def spoiled(values):
     return [x if indices(x) else np.full_like(x, np.nan) for x in values]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_zero_operand_gives_zero_and_others_what_they_give(name, backend):
-    setting = CASES[name](SMALL)
-    good = setting.arguments
+def test_a_zero_operand_gives_zero_and_others_what_they_give(name, backend, dtype):
+    setting, rtol = CASES[name](SMALL), DTYPES[dtype]
+    good = operands_of(setting, dtype)
     (plain,) = setting.apply(*good)
     np.testing.assert_array_equal(adjoint(setting, good, "native"), plain)
     for k in deciding(setting):
@@ -50,17 +56,18 @@ def test_a_zero_operand_gives_zero_and_others_what_they_give(name, backend):
         result = adjoint(setting, batch, backend)
         np.testing.assert_array_equal(result[1], np.zeros_like(plain))
         for b in (0, 2):
-            np.testing.assert_allclose(result[b], plain, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(result[b], plain, rtol=rtol, atol=rtol)
         np.testing.assert_array_equal(adjoint(setting, members[1], backend), result[1])
         members[1][k] = good[k]
         assert np.isnan(adjoint(setting, members[1], backend)).any()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_zero_column_gives_a_zero_column(name, backend):
-    setting = CASES[name](SMALL)
-    good = setting.arguments
+def test_a_zero_column_gives_a_zero_column(name, backend, dtype):
+    setting, rtol = CASES[name](SMALL), DTYPES[dtype]
+    good = operands_of(setting, dtype)
     (plain,) = setting.apply(*good)
     for k in deciding(setting):
         if good[k].ndim < 2:
@@ -79,7 +86,7 @@ def test_a_zero_column_gives_a_zero_column(name, backend):
                 if j != k:
                     x[:, 0] = np.nan
             result = adjoint(setting, hollow, backend)
-            np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9)
+            np.testing.assert_allclose(result, expected, rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -53,7 +53,27 @@ def test_bars_hold_where_digits_cancel(name):
     value, bar = (np.asarray(part) for part in run(jnp.asarray(x)))
     outside = np.abs(value - slope(x)) > 2 * bar
     assert outside.mean() <= share, x[outside]
-    assert np.isnan(value).mean() <= 0.02
+    assert np.isnan(value).mean() <= 0.04
+
+
+@pytest.mark.parametrize(
+    ("name", "curvature", "share"),
+    [
+        ("exp(x) - 1", np.exp, 0.01),
+        ("1 - cos(x)", np.cos, 0.01),
+        # Second differences of stairs are exactly 0 more often than not.
+        ("log(1 + exp(-x))", lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2, 0.06),
+        ("single precision inside", lambda x: -np.sin(x), 0.08),
+    ],
+)
+def test_bars_of_second_derivatives_hold_where_digits_cancel(name, curvature, share):
+    f, _, (low, high), _ = CANCELLING[name]
+    x = points(low, high, 200)
+    run = jax.jit(jax.vmap(cx.finite_difference.hessian(f, with_error=True)))
+    value, bar = (np.asarray(part) for part in run(jnp.asarray(x)))
+    outside = np.abs(value - curvature(x)) > 2 * bar
+    assert outside.mean() <= share, x[outside]
+    assert np.isnan(value).mean() <= 0.04
 
 
 @pytest.mark.parametrize("name", FLAT)

@@ -26,6 +26,7 @@ from cholax.numdiff.estimate import (
     rescaled,
     saturated,
     select,
+    silent,
     unit,
 )
 from cholax.numdiff.rules import Rule, closeness, nearness
@@ -358,7 +359,9 @@ def unresolved(samples: Ladder, given: Samples, eta: jax.Array, rule: Rule) -> j
     large = step > rule.eps**0.5 * jnp.maximum(given.away, 1 / given.length)
     noisy = noise_there > 0.01 * spread
     slope = spread / jnp.where(step > 0, step, 1)
-    return jnp.where((large & noisy) | saturated(samples, eta, rule.eps), slope, 0)
+    # Of stairs the slope below the first is 0.
+    not_noise = saturated(samples, rule.eps) | silent(samples, eta, rule.eps)
+    return jnp.where((large & noisy) | not_noise, slope, 0)
 
 
 def fixed(base: jax.Array, valid: jax.Array, rule: Rule, exponents: Any) -> Estimate:

@@ -99,15 +99,28 @@ def noise(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.
     The smallest steps show the noise itself, in differences that should vanish.
     """
     # The last step has no residue; invalid steps are hardly among the last nine.
-    seen = jnp.where(ladder.valid[:-1] & ladder.valid[1:], ladder.residue[:-1], jnp.inf)[-8:]
+    # Where f changes in few stairs, a residue of 0 is chance.
+    usable = ladder.valid[:-1] & ladder.valid[1:]
+    usable &= (ladder.residue[:-1] > 0) | (ladder.spread[:-1] == 0)
+    seen = jnp.where(usable, ladder.residue[:-1], jnp.inf)[-8:]
     observed = _third_smallest(seen)
     observed = jnp.where(jnp.isfinite(observed), _NOISE_FACTOR * observed, 0)
     observed = jnp.maximum(observed, _quantum(ladder, h, eps))
-    # All samples end in zeros where leading digits cancelled. (In flat parts of a function they do
-    # without that; stairs tell those apart.)
-    grain = jnp.where(at_last(ladder, ladder.spread) > 0, ladder.grain, 0)
-    observed = jnp.maximum(observed, grain)
+    observed = jnp.maximum(observed, _cancelled(ladder))
     return jnp.maximum(rounding(ladder, h, eps, argument), observed)
+
+
+def _cancelled(ladder: Ladder) -> jax.Array:
+    """The last digit of f where leading ones cancelled, else 0: all samples then end in zeros.
+
+    In flat parts of a function, and at numbers of few digits, they do without that; then either
+    small steps change nothing, or the first change is large next to the digit or next to f.
+    """
+    changes = jnp.where(ladder.valid & (ladder.spread > 0), ladder.spread, jnp.inf)
+    few = smallest(changes, 0) <= 64 * ladder.grain
+    top = largest(jnp.where(ladder.valid, ladder.spread, 0), 0)
+    digits = (at_last(ladder, ladder.spread) > 0) | (few & (ladder.grain < 2.0**-16 * top))
+    return jnp.where(digits, ladder.grain, 0)
 
 
 def rounding(ladder: Ladder, h: jax.Array, eps: float, argument: jax.Array) -> jax.Array:
@@ -205,17 +218,25 @@ def last_bit(values: jax.Array) -> jax.Array:
     return jnp.where(values == 0, jnp.inf, last)
 
 
-def saturated(ladder: Ladder, eta: jax.Array, eps: float) -> jax.Array:
-    """Whether what looks like noise may be f itself, of a frequency that no or few steps resolve.
+def saturated(ladder: Ladder, eps: float) -> jax.Array:
+    """Whether the smallest step changes f as much as large ones do, by more than rounding would.
 
-    Either the smallest step changes f as much as large ones do (sin 10⁷x in single precision), or
-    it changes f by far less than the noise seen at others, which real noise does not (sin 10⁶x).
+    So does noise of the size of f, and so does a frequency that no step resolves (sin 10⁷x in
+    single precision).
+    """
+    least, size = (at_last(ladder, q) for q in (ladder.spread, ladder.magnitude))
+    top = largest(jnp.where(ladder.valid, ladder.spread, 0), 0)
+    return (least > 0.1 * top) & (least > eps**0.5 * size)
+
+
+def silent(ladder: Ladder, eta: jax.Array, eps: float) -> jax.Array:
+    """Whether the smallest step changes f by far less than the noise seen at others.
+
+    Real noise does not stop there. A frequency that few steps resolve does (sin 10⁶x in single
+    precision), and so do stairs, below which f does not change.
     """
     least, size, seen = (at_last(ladder, q) for q in (ladder.spread, ladder.magnitude, eta))
-    top = largest(jnp.where(ladder.valid, ladder.spread, 0), 0)
-    never = (least > 0.1 * top) & (least > eps**0.5 * size)
-    hardly = (seen > 8 * least) & (seen > eps**0.5 * size)
-    return never | hardly
+    return (seen > 8 * least) & (seen > eps**0.5 * size)
 
 
 def at_last(ladder: Ladder, rows: jax.Array) -> jax.Array:

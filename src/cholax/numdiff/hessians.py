@@ -257,7 +257,7 @@ def _estimate(given: _Columns, chosen: Rule) -> Estimate:
             amplification=jnp.sum(jnp.abs(given.weights), axis=(0, 1)) / given.t**2,
         )
         # Unlike a ladder for slopes this one ends far above the spacing of x: there is no bound.
-        unknown = saturated(samples, eta, chosen.eps)
+        unknown = saturated(samples, chosen.eps)
         found = Estimate(
             jnp.where(unknown, jnp.nan, found.value), jnp.where(unknown, jnp.inf, found.error)
         )
