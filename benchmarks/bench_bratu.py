@@ -109,7 +109,7 @@ def measure(engine, n, repeats, profile):
     }
     if engine == "cholax":
         found |= counts(value, both)
-        found["steps"] = int(status.steps)
+        found["steps"] = int(status.iterations)
         if profile:
             found["parts"] = parts(m, repeats)
     return found

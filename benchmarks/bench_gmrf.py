@@ -53,7 +53,7 @@ def car_gradient(W: sp.csr_array) -> dict[str, float]:
     later = [timed(lambda: compiled(0.9, 2.0, x))[1] for _ in range(5)]
     assert np.isfinite(value)
     return {
-        "analyse and trace": traced,
+        "analyze and trace": traced,
         "compile": compile_time,
         "first gradient": first,
         "together": traced + compile_time + first,

@@ -40,7 +40,7 @@ problem = types.SimpleNamespace(
 sessions = {}
 for ordering in ("amd", "metis"):
     session = sessions[ordering] = Cholmod(problem, ordering)
-    session.analyse()
+    session.analyze()
     session.prepare(values)
     session.factor()
 print("ready", flush=True)

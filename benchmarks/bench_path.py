@@ -50,7 +50,7 @@ class Grid:
     def __init__(self, side: int, ordering: str = "auto") -> None:
         self.A = cx.from_scipy(problems.grid2d(side), symmetric=True)
         self.values, self.n = self.A.values, self.A.n
-        self.plan = cx.analyse(self.A.pattern, ordering)
+        self.plan = cx.analyze(self.A.pattern, ordering)
         self.b = jnp.ones(self.n)
 
     def factor(self, values: jax.Array) -> cx.Factor:
@@ -212,7 +212,7 @@ def bench_peak(name: str, size: int) -> None:
     grid = Grid(3)
     jax.block_until_ready(jax.jit(grid.product)(grid.values))
     grid.A = cx.from_scipy(getattr(problems, name)(size), symmetric=True)
-    grid.plan, grid.n, grid.values = cx.analyse(grid.A.pattern), grid.A.n, grid.A.values
+    grid.plan, grid.n, grid.values = cx.analyze(grid.A.pattern), grid.A.n, grid.A.values
     grid.b = jnp.ones(grid.n)
     factor = 8 * grid.plan.size
     print(

@@ -35,7 +35,7 @@ def run(name: str, size: int) -> None:
     print(f"{name}({size}): n = {Q.shape[0]}, nnz = {Q.nnz}")
     start = time.perf_counter()
     A = timed("from_scipy", lambda: cx.from_scipy(Q, symmetric=True))
-    plan = timed("analysis (ordering included)", lambda: cx.analyse(A.pattern))
+    plan = timed("analysis (ordering included)", lambda: cx.analyze(A.pattern))
     print(f"  nnz(L) = {plan.nnz_factor}, stored {plan.size}, {plan.flops:.3g} flops")
 
     def factor(values: jax.Array) -> cx.Factor:

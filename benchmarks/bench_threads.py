@@ -31,7 +31,7 @@ THREADS = (1, 2)
 def operations(name: str) -> tuple[float, dict[str, Callable[[], Any]]]:
     """Flops of the factorisation, and what is timed."""
     A = cx.from_scipy(problems.load(name).matrix, symmetric=True)
-    plan = cx.analyse(A.pattern)
+    plan = cx.analyze(A.pattern)
     factor = jax.jit(lambda v: primitives.cholesky(plan, v, throw=False))
     selected = jax.jit(lambda L: primitives.selected_inverse(plan, L))
     log_det = jax.jit(

@@ -64,7 +64,7 @@ def _packages():
 
 
 def houses():
-    """Places, log prices and standardised covariates; from libpysal (BSD-3)."""
+    """Places, log prices and standardized covariates; from libpysal (BSD-3)."""
     try:
         from libpysal import examples, io
     except ImportError as error:

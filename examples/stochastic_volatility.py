@@ -2,7 +2,7 @@
 
     y_t ~ N(0, exp(μ + x_t)),   x an AR(1) process with persistence ρ and standard deviation σ
 
-A latent variable a day is integrated out by Laplace's method, (μ, ρ, σ) maximise the marginal
+A latent variable a day is integrated out by Laplace's method, (μ, ρ, σ) maximize the marginal
 likelihood. Because x is one-dimensional and Markov, that likelihood is also known almost exactly,
 by filtering on a grid of volatilities: the example says how far Laplace is from it.
 """

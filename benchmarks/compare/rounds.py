@@ -78,7 +78,7 @@ class Run:
             "ordering": self.ordering,
             "threads": self.engine.threads,
             "facts": self.opened["facts"],
-            "analyse": statistics.median(self.opened["analyse"]),
+            "analyze": statistics.median(self.opened["analyze"]),
             "operations": {name: _summary(turns) for name, turns in self.seconds.items() if turns},
             "to_factor": self.to_factor,
             "results": self.results,

@@ -1,6 +1,6 @@
 """The engine's side of the protocol: one JSON request per line in, one JSON answer per line out.
 
-Requests: `open` (load, analyse), `time` (run an operation some times), `check` (results of one
+Requests: `open` (load, analyze), `time` (run an operation some times), `check` (results of one
 clean pass), `close`, `versions`. Anything an engine prints goes to standard error.
 """
 
@@ -47,17 +47,17 @@ class Server:
         return {"versions": self.versions()}
 
     def do_open(self, problem: str, ordering: str) -> dict[str, Any]:
-        """Load a problem and analyse it, several times where that is quick."""
+        """Load a problem and analyze it, several times where that is quick."""
         session = self.engine(load(problem), ordering)
         seconds: list[float] = []
         while not seconds or (len(seconds) < ANALYSES and sum(seconds) < ANALYSIS_SECONDS):
             session.forget()
             gc.collect()
-            seconds.append(_elapsed(session.analyse))
+            seconds.append(_elapsed(session.analyze))
         self.sessions[ordering] = session
         session.prepare(self._values(session, 0))
         return {
-            "analyse": seconds,
+            "analyze": seconds,
             "facts": session.facts(),
             "operations": list(session.operations),
         }

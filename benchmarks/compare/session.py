@@ -41,7 +41,7 @@ class Skipped(Exception):  # a configuration that adds nothing, not an error
 class Session(ABC):  # hooks that most engines need not fill
     """One matrix inside one engine.
 
-    Must: `analyse`, `prepare`, the operations it names. Each operation is a method without
+    Must: `analyze`, `prepare`, the operations it names. Each operation is a method without
     arguments that leaves its result in the session. May: the results that are compared between
     engines (`solution`, `value`, `inverse_diagonal`, `gradient_dot_values`, `defects`).
 
@@ -63,8 +63,8 @@ class Session(ABC):  # hooks that most engines need not fill
         """Drop what an earlier analysis left, so that the next one starts afresh; not timed."""
 
     @abstractmethod
-    def analyse(self) -> None:
-        """Order and analyse the pattern; timed, called once or a few times."""
+    def analyze(self) -> None:
+        """Order and analyze the pattern; timed, called once or a few times."""
 
     def facts(self) -> dict[str, Any]:
         """What the analysis found: `nnz_factor`, `flops` (Σ columns²) where the engine says."""

@@ -66,7 +66,7 @@ def problem_title(results: Results, name: str) -> str:
 
 def problem_table(results: Results, name: str, threads: int) -> str:
     """Times in ms of every engine, with the ratio of its factor time to cholax's best."""
-    header = ["engine", "nnz(L)", "flops", "analyse", *(title for _, title in TIMED)]
+    header = ["engine", "nnz(L)", "flops", "analyze", *(title for _, title in TIMED)]
     header += ["÷ cholax", "GFLOP/s", "% dgemm"]
     ours = results.time(name, threads, "cholax", "factor")
     rows = [_row(results, name, threads, run, ours) for run in results.of(name, threads)]
@@ -86,7 +86,7 @@ def _row(
         f"{run['engine']} {run['ordering']}",
         count(facts.get("nnz_factor")),
         count(facts.get("flops")),
-        number(run["analyse"], 1e3),
+        number(run["analyze"], 1e3),
         *(number(t, 1e3) for t in times),
         number(factor / ours if factor and ours else None),
         number(rate),

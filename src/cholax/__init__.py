@@ -13,7 +13,7 @@ from cholax._native import register as register_kernels  # noqa: F401
 from cholax._native import set_num_threads as set_num_threads
 from cholax._native import target_names as export_targets  # noqa: F401
 from cholax.analysis import Plan as Plan
-from cholax.analysis import analyse as analyse
+from cholax.analysis import analyze as analyze
 from cholax.implicit import bisect as bisect
 from cholax.implicit import fixed_point as fixed_point
 from cholax.implicit import minimize as minimize

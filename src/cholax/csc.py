@@ -1,7 +1,7 @@
 """The raw layer: five functions on compressed-column arrays, natural ordering, lower triangle.
 
 Names and signatures follow Dan Simpson's blog series on sparse linear algebra in JAX. Index arrays
-are concrete (analysed once, supernodal kernels) or traced inside `jit`; then `L_nse`, the number of
+are concrete (analyzed once, supernodal kernels) or traced inside `jit`; then `L_nse`, the number of
 entries of L, must be given, because shapes are static. Values differentiate to any order and vmap.
 Unsorted or duplicate indices are rejected, as is an upper triangle.
 """
@@ -19,7 +19,7 @@ from cholax._core import options
 from cholax._core.dtypes import check_index_array, check_same_dtype, check_values
 from cholax._core.errors import DtypeError, PatternError, ShapeError, StructureError
 from cholax._core.failures import throwing
-from cholax.analysis import analyse, plan_from_factor
+from cholax.analysis import analyze, plan_from_factor
 from cholax.linalg.factor_maps import inverse_map, lower_map
 from cholax.patterns import Pattern
 from cholax.primitives import DynamicEntryMap, DynamicPlan, Ref
@@ -207,7 +207,7 @@ def sparse_partial_inverse(
     if not _concrete(L_indices, L_indptr, out_indices, out_indptr):
         return _traced_partial_inverse(L_indices, L_indptr, L_x, out_indices, out_indptr)
     pattern = _pattern(L_indices, L_indptr)
-    plan = analyse(pattern, "natural")
+    plan = analyze(pattern, "natural")
     if plan.nnz_factor != pattern.nnz:
         raise StructureError(
             f"{where}: L's pattern must be that of a Cholesky factor (closed under fill), but "
@@ -246,7 +246,7 @@ def _pattern(indices: Any, indptr: Any) -> Pattern:
 
 
 def _natural_plan(indices: Any, indptr: Any, L_nse: int | None, where: str) -> Any:
-    plan = analyse(_pattern(indices, indptr), "natural")
+    plan = analyze(_pattern(indices, indptr), "natural")
     if L_nse is not None and options.count(L_nse, where, "L_nse") != plan.nnz_factor:
         raise ShapeError(
             f"{where}: L_nse = {L_nse}, but the factor of this pattern has {plan.nnz_factor} "

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cholax._core.errors import FactorSizeError, ShapeError, StructureError
-from cholax.analysis import Plan, analyse, plan_from_factor
+from cholax.analysis import Plan, analyze, plan_from_factor
 from cholax.analysis import plan as plan_module
 from cholax.ordering import AMD
 from cholax.patterns import Pattern
@@ -64,7 +64,7 @@ def pattern(request):
 @pytest.mark.parametrize("supernodal", [True, False])
 @pytest.mark.parametrize("name", ORDERINGS)
 def test_lower_pattern_is_that_of_dense_elimination(pattern, name, supernodal):
-    plan = analyse(pattern, ordering_of(name, pattern), supernodal=supernodal)
+    plan = analyze(pattern, ordering_of(name, pattern), supernodal=supernodal)
     np.testing.assert_array_equal(plan.perm[plan.iperm], np.arange(pattern.n))
     expected = from_mask(filled(pattern, plan.perm), symmetric=False)
     lower, positions = plan.lower_pattern()
@@ -81,12 +81,12 @@ def test_lower_pattern_is_that_of_dense_elimination(pattern, name, supernodal):
 def test_natural_and_given_permutations_are_kept_exactly(pattern, name):
     ordering = ordering_of(name, pattern)
     expected = np.arange(pattern.n) if name == "natural" else ordering
-    np.testing.assert_array_equal(analyse(pattern, ordering).perm, expected)
+    np.testing.assert_array_equal(analyze(pattern, ordering).perm, expected)
 
 
 @pytest.mark.parametrize("name", ORDERINGS)
 def test_locate_agrees_with_lower_pattern_in_both_triangles(pattern, name):
-    plan = analyse(pattern, ordering_of(name, pattern))
+    plan = analyze(pattern, ordering_of(name, pattern))
     lower, positions = plan.lower_pattern()
     place = np.full(pattern.shape, -1)
     i, j = plan.perm[lower.rows], plan.perm[lower.columns]
@@ -102,21 +102,21 @@ def test_locate_agrees_with_lower_pattern_in_both_triangles(pattern, name):
 
 
 def test_locate_refuses_another_shape():
-    plan = analyse(CASES["banded"]())
+    plan = analyze(CASES["banded"]())
     with pytest.raises(ShapeError, match="40×40, got 3×4"):
         plan.locate(Pattern((3, 4), [0, 1, 1, 1, 2], [2, 0]))
 
 
 def test_plan_is_immutable_and_hashed_by_content():
-    plan = analyse(CASES["banded"](), "natural")
+    plan = analyze(CASES["banded"](), "natural")
     with pytest.raises(AttributeError, match="immutable"):
         plan.size = 3
     with pytest.raises(ValueError, match="read-only"):
         plan.perm[0] = 1
     assert copy.deepcopy(plan) is plan
     assert len(plan.digest) == 32
-    assert plan != analyse(CASES["banded"](), "natural", supernodal=False)
-    assert plan != analyse(CASES["arrow"](), "natural")
+    assert plan != analyze(CASES["banded"](), "natural", supernodal=False)
+    assert plan != analyze(CASES["arrow"](), "natural")
 
 
 # --- sharing and release --------------------------------------------------------------------------
@@ -125,17 +125,17 @@ def test_plan_is_immutable_and_hashed_by_content():
 def test_equal_patterns_share_one_plan():
     first, second = CASES["random"](), CASES["random"]()
     assert first is not second
-    assert analyse(first) is analyse(second)
-    assert analyse(first, "amd") is analyse(second, AMD())
-    assert analyse(first, "natural") is not analyse(first, "amd")
+    assert analyze(first) is analyze(second)
+    assert analyze(first, "amd") is analyze(second, AMD())
+    assert analyze(first, "natural") is not analyze(first, "amd")
     perm = np.arange(first.n)[::-1]
-    assert analyse(first, perm) is analyse(second, perm.tolist())
+    assert analyze(first, perm) is analyze(second, perm.tolist())
 
 
 def test_plan_is_released_with_its_last_pattern():
     first, second = from_mask(random_mask(31, 0.1, 77)), from_mask(random_mask(31, 0.1, 77))
-    plan = analyse(first)
-    assert analyse(second) is plan
+    plan = analyze(first)
+    assert analyze(second) is plan
     alive = weakref.ref(plan)
     del plan, first
     gc.collect()
@@ -151,7 +151,7 @@ def test_threads_asking_for_one_pattern_get_one_plan():
 
     def work(k: int) -> None:
         barrier.wait()
-        plans[k] = analyse(patterns[k])
+        plans[k] = analyze(patterns[k])
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
     for thread in threads:
@@ -176,23 +176,23 @@ def test_factor_beyond_32_bits_is_refused_with_its_size():
     n = 70_000
     pattern = arrow_from_the_first_row(n)
     with pytest.raises(FactorSizeError, match=str(n * (n + 1) // 2)) as caught:
-        analyse(pattern, "natural")
+        analyze(pattern, "natural")
     assert isinstance(caught.value, ValueError)
     assert str(2**31 - 1) in str(caught.value)
-    assert analyse(pattern, "amd").nnz_factor == 2 * n - 1
+    assert analyze(pattern, "amd").nnz_factor == 2 * n - 1
 
 
 def test_factor_that_only_padding_makes_too_large_is_refused():
     n = 50_000  # 1.25e9 entries, 2.5e9 with the unused half of the square block
     with pytest.raises(FactorSizeError, match=str(n * n)):
-        analyse(arrow_from_the_first_row(n), "natural")
+        analyze(arrow_from_the_first_row(n), "natural")
 
 
 # --- plan_from_factor -----------------------------------------------------------------------------
 
 
 def test_plan_from_factor_keeps_a_closed_pattern(pattern):
-    lower, _ = analyse(pattern, "amd").lower_pattern()
+    lower, _ = analyze(pattern, "amd").lower_pattern()
     plan = plan_from_factor(lower)
     assert plan.closed
     assert plan.size == plan.nnz_factor == lower.nnz
@@ -217,6 +217,6 @@ def test_plan_from_factor_refuses_what_is_not_lower_triangular(mask):
         plan_from_factor(from_mask(mask, symmetric=False))
 
 
-def test_analyse_refuses_a_general_pattern():
+def test_analyze_refuses_a_general_pattern():
     with pytest.raises(StructureError, match="symmetric"):
-        analyse(Pattern((2, 3), [0, 1, 1, 1], [1]))
+        analyze(Pattern((2, 3), [0, 1, 1, 1], [1]))

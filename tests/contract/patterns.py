@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from cholax.analysis import Plan, analyse
+from cholax.analysis import Plan, analyze
 from cholax.patterns import Pattern
 from cholax.primitives import _specification as dense
 
@@ -136,7 +136,7 @@ class Problem(NamedTuple):
         """The pattern's plan; `shuffled` is a random permutation."""
         shuffled = self.ordering == "shuffled"
         ordering = self.rng.permutation(self.n) if shuffled else self.ordering
-        return analyse(self.pattern, ordering, supernodal=self.supernodal)
+        return analyze(self.pattern, ordering, supernodal=self.supernodal)
 
     def values(self) -> np.ndarray:
         """Stored entries; diagonal dominance with room for entries that change by a tenth."""

@@ -332,7 +332,7 @@ CALLS: dict[str, Callable] = {
 
 # Work on the host alone, or none: nothing that XLA could compile.
 NO_PROGRAM = {
-    "Pattern", "Plan", "analyse", "errors", "export_targets", "from_matrix_market", "num_threads",
+    "Pattern", "Plan", "analyze", "errors", "export_targets", "from_matrix_market", "num_threads",
     "register_kernels", "set_num_threads", "Coloring", "color_acyclic", "color_bidirectional",
     "color_columns", "color_rows", "color_star", "hessian_pattern", "jacobian_pattern", "Graph",
     "Grid", "Mesh", "triangulate", "FiniteElements", "PRIORS", "LIKELIHOODS", "LATENT_MODELS",

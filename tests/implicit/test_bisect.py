@@ -64,7 +64,7 @@ def test_ends_signs_and_missing_brackets():
     assert np.isnan(z[jnp.array([4, 6])]).all()
     ok, no = status.CONVERGED, status.NO_BRACKET
     assert report.code.tolist() == [ok, ok, ok, ok, no, ok, status.NOT_FINITE]
-    assert report.steps.shape == (7,)
+    assert report.iterations.shape == (7,)
     assert float(report.error[0]) <= 1e-15
 
 
@@ -100,7 +100,7 @@ def test_a_sign_change_at_a_pole_is_no_root():
         return jnp.stack([1 / z[0], jnp.tan(z[1]), jnp.sin(np.pi * z[2]), jnp.sign(z[3] - 0.3)])
 
     for tolerance in (None, 0.1):
-        z, report = bisect(F, low, high, tol=tolerance, has_status=True)
+        z, report = bisect(F, low, high, tolerance=tolerance, has_status=True)
         assert report.code.tolist() == [status.POLE, status.POLE, 0, 0]
         assert np.isnan(z).tolist() == [True, True, False, False]
     assert_close(bisect(F, low, high)[3], 0.3, value(np.float64))
@@ -117,12 +117,12 @@ def test_equations_that_are_coupled_are_found_out():
 
 
 def test_tolerance_and_steps_bound_the_bracket():
-    z, report = bisect(lambda z: z - np.pi, 0.0, 4.0, tol=1e-3, has_status=True)
+    z, report = bisect(lambda z: z - np.pi, 0.0, 4.0, tolerance=1e-3, has_status=True)
     assert abs(float(z) - np.pi) <= 4e-3
-    assert int(report.steps) == 10
-    z, report = bisect(lambda z: z - np.pi, 0.0, 4.0, max_steps=3, has_status=True)
+    assert int(report.iterations) == 10
+    z, report = bisect(lambda z: z - np.pi, 0.0, 4.0, max_iterations=3, has_status=True)
     assert np.isnan(z)
-    assert report.reason().startswith("the steps ran out")
+    assert report.reason().startswith("the iterations ran out")
     assert_close(report.error, 0.25, value(np.float64))
 
 

@@ -30,7 +30,7 @@ def test_derivatives_of_a_root_factor_nothing(couplings, kernel):
 
     def solve(theta):
         z, status = root(F, jnp.zeros(N), theta, sparsity=pattern, has_status=True)
-        return jnp.sum(z**3), status.steps
+        return jnp.sum(z**3), status.iterations
 
     slope = jax.value_and_grad(solve, has_aux=True)
     second = jax.jit(lambda t: jax.jvp(slope, (t,), (t,)))
@@ -70,5 +70,5 @@ def test_gradient_of_a_minimum_factors_nothing():
 
     run = jax.jit(jax.value_and_grad(solve, has_aux=True))
     counted, ((_, (z, status)), _) = factorisations(run, theta)
-    assert counted == {"cholesky": int(status.steps)}
+    assert counted == {"cholesky": int(status.iterations)}
     assert float(jnp.max(jnp.abs(F(z, theta)))) < 1e-12

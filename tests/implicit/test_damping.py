@@ -52,10 +52,10 @@ def test_policy_iteration_that_monotone_damping_stalls_converges():
 
     v, report = solve(start)
     assert bool(report.converged)
-    assert int(report.steps) <= 20  # plain Newton: 6
+    assert int(report.iterations) <= 20  # plain Newton: 6
     assert_close(F(v), np.zeros(v.size), value(np.float64))
     scaled, second = solve(1.3 * start)
-    assert int(second.steps) <= 25  # plain Newton: 7
+    assert int(second.iterations) <= 25  # plain Newton: 7
     assert_close(scaled, v, value(np.float64))
 
 
@@ -67,11 +67,11 @@ def test_plain_newton_is_there_to_choose_and_the_monotone_one_says_that_it_stall
     assert bool(plain.converged)
     # Six lead there; an upwind scheme is not smooth at a switch, so that the last correction fits
     # no Jacobian, and full steps prove rounding by staying there for some more.
-    assert int(plain.steps) <= 6 + 4
+    assert int(plain.iterations) <= 6 + 4
     _, stalled = root(F, start, damping="monotone", has_status=True)
     assert int(stalled.code) == status.NO_PROGRESS
     assert "more will not help" in stalled.reason()
-    assert "max_steps" not in stalled.reason()
+    assert "max_iterations" not in stalled.reason()
     assert v.dtype == dtype
 
 
@@ -85,9 +85,9 @@ def test_policy_iteration_converges_on_planes_of_forty_thousand_points(nk, nz, s
     F, start = growth(nk, nz)
     _, plain = jax.jit(lambda s: root(F, s, damping="none", has_status=True))(scale * start)
     v, report = jax.jit(lambda s: root(F, s, has_status=True))(scale * start)
-    assert int(plain.steps) <= newton + 2
+    assert int(plain.iterations) <= newton + 2
     assert bool(report.converged)
-    assert int(report.steps) <= 4 * newton
+    assert int(report.iterations) <= 4 * newton
     assert_close(F(v), np.zeros(v.size), 10 * value(np.float64))
 
 
@@ -121,9 +121,9 @@ def test_running_in_circles_is_reported_and_more_steps_are_not_advised():
 
 
 def test_steps_that_run_out_on_the_way_are_advised():
-    _, report = root(lambda z: jnp.exp(z) - 1e4, 0.0, max_steps=4, has_status=True)
-    assert int(report.code) == status.MAX_STEPS
-    assert "raise max_steps" in report.reason()
+    _, report = root(lambda z: jnp.exp(z) - 1e4, 0.0, max_iterations=4, has_status=True)
+    assert int(report.code) == status.MAX_ITERATIONS
+    assert "raise max_iterations" in report.reason()
 
 
 def test_plain_newton_that_leaves_the_domain_says_so_where_damping_stays_inside():
@@ -173,5 +173,7 @@ def test_damping_is_checked_everywhere():
 
 
 def test_a_map_that_flips_gains_nothing_from_more_steps():
-    _, report = fixed_point(lambda z: 1.0 - z, 0.2, method="plain", max_steps=60, has_status=True)
+    _, report = fixed_point(
+        lambda z: 1.0 - z, 0.2, method="plain", max_iterations=60, has_status=True
+    )
     assert int(report.code) == status.NO_PROGRESS

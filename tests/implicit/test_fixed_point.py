@@ -52,7 +52,7 @@ def test_matrix_free_derivatives_equal_dense_algebra(method):
     A, b = contraction()
 
     def solve(b):
-        return fixed_point(layer, jnp.zeros(SIZE), A, b, method=method, tol=1e-6)
+        return fixed_point(layer, jnp.zeros(SIZE), A, b, method=method, tolerance=1e-6)
 
     z, forward, reverse = jax.jit(lambda b: both_modes(solve, b))(b)
     want = np.linalg.inv(np.eye(SIZE) - np.asarray(jax.jacfwd(layer)(z, A, b)))
@@ -75,10 +75,10 @@ def test_anderson_is_faster_than_plain_and_converges_where_plain_cannot():
     ((_, plain), (_, anderson)), ((lost, why), (found, _)) = solve(jnp.arange(1.0, 4.0), 1.5)
     assert plain.converged
     assert anderson.converged
-    assert anderson.steps < 0.5 * plain.steps
+    assert anderson.iterations < 0.5 * plain.iterations
     assert np.isnan(lost).all()
     # Its residual grows at each of the 1000 steps, to 1e176: finite, and never a new smallest one,
-    # so that more steps, the advice for MAX_STEPS, would lead nowhere.
+    # so that more steps, the advice for MAX_ITERATIONS, would lead nowhere.
     assert why.code == status.NO_PROGRESS
     assert_close(found, np.arange(1.0, 4.0) / 2.5, value(np.float64))
 
@@ -96,7 +96,7 @@ def test_single_precision_stops_at_rounding_and_lanes_stop_by_themselves(method)
     z, report = jax.jit(jax.vmap(solve))(scales)
     assert z.dtype == np.float32
     assert report.converged.all()
-    assert report.steps[0] < report.steps[1] < report.steps[2]
+    assert report.iterations[0] < report.iterations[1] < report.iterations[2]
     for k, scale in enumerate(scales):
         assert_close(layer(z[k], scale * A, b), z[k], value(np.float32))
 
@@ -134,4 +134,4 @@ def test_misuse_is_refused_with_a_remedy():
     with pytest.raises(ShapeError, match="as many equations"):
         fixed_point(lambda z: z[:1], jnp.zeros(2))
     with pytest.raises(ConvergenceError, match="fixed_point"):
-        fixed_point(lambda z: z + 1, 0.0, method="plain", max_steps=5, throw=True)
+        fixed_point(lambda z: z + 1, 0.0, method="plain", max_iterations=5, throw=True)

@@ -96,7 +96,7 @@ def test_points_that_are_no_strict_minimum_are_told_apart():
     assert_close(z[0], np.array([2 / 3, 2 / 3]), value(np.float64))
     assert np.isnan(z[1:]).all()
     assert report.code[1:4].tolist() == [status.NOT_A_MINIMUM] * 3
-    assert report.code[4] in (status.MAX_STEPS, status.NOT_FINITE)
+    assert report.code[4] in (status.MAX_ITERATIONS, status.NOT_FINITE)
 
 
 @pytest.mark.slow

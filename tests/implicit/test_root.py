@@ -66,7 +66,7 @@ def test_classic_problems_converge_each_lane_by_itself_and_hopeless_ones_say_why
     assert z.dtype == dtype
     assert report.converged.tolist() == [True] * count + [False] * len(HOPELESS)
     assert np.isnan(z[count:]).all()
-    assert len(set(report.steps.tolist())) > 3
+    assert len(set(report.iterations.tolist())) > 3
     nowhere, singular, outside = report.code[count:].tolist()
     assert nowhere in (status.NO_PROGRESS, status.SINGULAR)
     assert (singular, outside) == (status.SINGULAR, status.NOT_FINITE)
@@ -115,12 +115,12 @@ def test_closed_over_values_count_as_arguments():
 
 @pytest.mark.slow
 def test_tolerance_of_the_iteration_does_not_limit_the_derivative_at_the_solution_found():
-    """With tol=1e-3 the factor is that of a far iterate; refinement makes up for it."""
+    """With tolerance=1e-3 the factor is that of a far iterate; refinement makes up for it."""
 
     @jax.jit
     def loose(theta):
         return jax.jacrev(
-            lambda t: (z := root(coupled, jnp.zeros(3), t, tol=1e-3), z), has_aux=True
+            lambda t: (z := root(coupled, jnp.zeros(3), t, tolerance=1e-3), z), has_aux=True
         )(theta)
 
     got, z = loose(COUPLED_THETA)
@@ -213,7 +213,7 @@ def test_lanes_of_a_sparse_root_converge_and_differentiate_each_by_itself():
 
     def solve(scale):
         z, report = root(F, jnp.zeros(n), theta * scale, sparsity=pattern, has_status=True)
-        return z, report.steps
+        return z, report.iterations
 
     scales = jnp.array([0.0, 1.0, 30.0])
     slope = jax.jit(jax.vmap(lambda s: jax.jvp(solve, (s,), (1.0,))))

@@ -23,7 +23,7 @@ KEY = jax.random.key(3)
 RNG = np.random.default_rng(5)
 B, DB = RNG.standard_normal((2, N))
 B3, DB3 = RNG.standard_normal((2, N, 3))
-PERM = cx.analyse(PROBLEM.pattern).perm
+PERM = cx.analyze(PROBLEM.pattern).perm
 
 
 def factor(values):

@@ -24,7 +24,7 @@ VALUES = PROBLEM.values * np.linspace(1, 2, 4)[:, None]
 B, DB = RNG.standard_normal((2, 4, PROBLEM.n))
 DV = PROBLEM.direction(1)
 INDICES, INDPTR = PROBLEM.pattern.indices, PROBLEM.pattern.indptr
-L_NSE = cx.analyse(PROBLEM.pattern, "natural").nnz_factor
+L_NSE = cx.analyze(PROBLEM.pattern, "natural").nnz_factor
 
 
 def f(values, b):

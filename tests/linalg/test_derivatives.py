@@ -235,7 +235,7 @@ def test_gradient_with_respect_to_the_matrix_is_a_matrix():
     assert_close(scaled, N / 2.0, tol.gradient("float64"))
 
 
-def test_sample_gradient_reparametrises_the_variance():
+def test_sample_gradient_reparametrizes_the_variance():
     """Σ over white noise of x xᵀ is A⁻¹, so its diagonal's tangent is that of inverse_diagonal."""
 
     def variance(v):
@@ -251,8 +251,8 @@ def test_sample_gradient_reparametrises_the_variance():
 def test_amalgamation_zeros_never_leak_into_derivatives():
     """Supernodes merged with explicit zeros: same derivatives as one column per supernode."""
     problem = random_problem(40, 70, seed=6)
-    merged = cx.analyse(problem.pattern, "natural")
-    single = cx.analyse(problem.pattern, "natural", supernodal=False)
+    merged = cx.analyze(problem.pattern, "natural")
+    single = cx.analyze(problem.pattern, "natural", supernodal=False)
     assert merged.size > single.size == single.nnz_factor
 
     def f(plan):

@@ -107,7 +107,7 @@ def test_exported_program_of_another_factor_layout_is_refused(tmp_path, monkeypa
 
 def test_exported_program_with_traced_indices_runs_in_a_fresh_process(tmp_path):
     indices, indptr = PROBLEM.pattern.indices, PROBLEM.pattern.indptr
-    size = cx.analyse(PROBLEM.pattern, "natural").nnz_factor
+    size = cx.analyze(PROBLEM.pattern, "natural").nnz_factor
 
     def solve(indices, indptr, values, b):
         L = cx.csc.sparse_cholesky(indices, indptr, values, L_nse=size)

@@ -282,18 +282,18 @@ def test_natural_and_given_orderings_are_kept_exactly(problem):
 
 def test_amd_fills_less_than_the_natural_order_of_a_grid():
     problem = grid_problem(20, 20)
-    natural = cx.analyse(problem.pattern, "natural").nnz_factor
+    natural = cx.analyze(problem.pattern, "natural").nnz_factor
     for ordering in ("amd", "auto", "nested_dissection"):
-        assert cx.analyse(problem.pattern, ordering).nnz_factor < 0.6 * natural
-    assert cx.analyse(problem.pattern, "rcm").nnz_factor < natural
+        assert cx.analyze(problem.pattern, ordering).nnz_factor < 0.6 * natural
+    assert cx.analyze(problem.pattern, "rcm").nnz_factor < natural
 
 
 def test_a_plan_may_stand_in_for_the_ordering():
     problem = PROBLEMS["grid"]
-    plan = cx.analyse(problem.pattern, "rcm")
+    plan = cx.analyze(problem.pattern, "rcm")
     F = factor(problem, ordering=plan)
     assert F.plan is plan
-    assert cx.analyse(problem.pattern, "rcm") is plan
+    assert cx.analyze(problem.pattern, "rcm") is plan
     with pytest.raises(StructureError, match="plan was made for another pattern"):
         factor(PROBLEMS["random"], ordering=plan)
 

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import cholax as cx
-from cholax.analysis import LUPlan, analyse_lu
+from cholax.analysis import LUPlan, analyze_lu
 from cholax.linalg.lu import LU, lu
 from cholax.primitives import _superlu
 from cholax.testing import count_kernel_calls
@@ -126,7 +126,7 @@ def test_smallest_sizes(n):
 )
 def test_ordering_changes_fill_and_not_results(ordering):
     A = cx.from_scipy(MATRICES["grid_with_shuffled_rows"]())
-    chosen = {"given": np.random.default_rng(0).permutation(A.n), "plan": analyse_lu(A.pattern)}
+    chosen = {"given": np.random.default_rng(0).permutation(A.n), "plan": analyze_lu(A.pattern)}
     F = lu(A, ordering=chosen.get(ordering, ordering))
     b = np.ones(A.n)
     np.testing.assert_allclose(F.solve(b), lu(A).solve(b), rtol=1e-9)
@@ -249,9 +249,9 @@ def test_contract_failures_raise():
         with pytest.raises(errors.ArgumentError, match="capacity"):
             lu(A, capacity=capacity)
     with pytest.raises(errors.StructureError, match="another pattern"):
-        lu(A, ordering=analyse_lu(cx.eye(4).pattern))
+        lu(A, ordering=analyze_lu(cx.eye(4).pattern))
     with pytest.raises(errors.StructureError, match="a plan or a capacity"):
-        lu(A, ordering=analyse_lu(A.pattern), capacity=2.0)
+        lu(A, ordering=analyze_lu(A.pattern), capacity=2.0)
 
 
 # --- programs -------------------------------------------------------------------------------------
@@ -327,11 +327,11 @@ def test_everything_shares_one_factorisation():
 
 def test_plans_are_shared_and_hashable():
     plan = lu(A9).plan
-    assert analyse_lu(A9.pattern) is plan
-    again = analyse_lu(cx.from_dense(D9.copy()).pattern)
+    assert analyze_lu(A9.pattern) is plan
+    again = analyze_lu(cx.from_dense(D9.copy()).pattern)
     assert again == plan
     assert hash(again) == hash(plan)
-    assert analyse_lu(A9.pattern, "natural") != plan
+    assert analyze_lu(A9.pattern, "natural") != plan
 
 
 PROGRAM = """

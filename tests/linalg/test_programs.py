@@ -13,7 +13,7 @@ from cholax import primitives
 from tests.linalg.twins import assert_close, grid_problem, tol
 
 PROBLEM = grid_problem(9, 11)
-PLAN = cx.analyse(PROBLEM.pattern)
+PLAN = cx.analyze(PROBLEM.pattern)
 B = np.random.default_rng(0).standard_normal(PROBLEM.n)
 
 

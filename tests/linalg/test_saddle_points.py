@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 import cholax as cx
 from cholax._core.failures import LUStatus
-from cholax.analysis import analyse_lu
+from cholax.analysis import analyze_lu
 from cholax.errors import FactorSizeError, SingularMatrixError
 
 
@@ -131,7 +131,7 @@ def test_eager_calls_take_the_room_they_need(monkeypatch):
     monkeypatch.setattr("cholax.analysis.lu_plan.GENEROUS_BELOW", 0)
     monkeypatch.setattr("cholax.analysis.lu_plan.CAPACITY", 0.05)
     A = hard()
-    first = analyse_lu(A.pattern)
+    first = analyze_lu(A.pattern)
     inside = jax.jit(cx.lu)(A)
     assert int(inside.status) == LUStatus.OUT_OF_ROOM
     assert np.isnan(inside.solve(jnp.ones(A.n))).all()
@@ -148,7 +148,7 @@ def test_eager_calls_take_the_room_they_need(monkeypatch):
 
 
 def test_room_ends_where_the_factors_are_full():
-    plan = analyse_lu(hard().pattern)
+    plan = analyze_lu(hard().pattern)
     while (wider := plan.roomier()) is not None:
         assert plan.capacity < wider.capacity <= plan.n * (plan.n + 1)
         assert wider != plan

@@ -88,7 +88,7 @@ def test_threads_that_all_start_cold_agree():
 
     def use(pattern):
         start.wait()
-        plans.append(cx.analyse(pattern))
+        plans.append(cx.analyze(pattern))
         A = cx.SparseMatrix(problem.values, pattern)
         return jax.value_and_grad(lambda v: cx.log_det(cx.SparseMatrix(v, pattern)))(A.values)
 
@@ -187,8 +187,8 @@ def test_a_pattern_keeps_its_plan_and_a_program_its_own_share():
     before = structures()
     problem = random_problem(17, 20, seed=2)
     pattern = new_pattern(problem)
-    plan = cx.analyse(pattern)
-    assert cx.analyse(pattern) is plan
+    plan = cx.analyze(pattern)
+    assert cx.analyze(pattern) is plan
     assert structures() == before + 1
     f = log_det_on(pattern, plan)
     value = f(problem.values)

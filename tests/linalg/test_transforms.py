@@ -118,7 +118,7 @@ def test_a_batch_is_one_kernel_call():
 
 def test_vmap_over_index_arrays_is_refused_by_name():
     indices, indptr = PROBLEM.pattern.indices, PROBLEM.pattern.indptr
-    size = cx.analyse(PROBLEM.pattern, "natural").nnz_factor
+    size = cx.analyze(PROBLEM.pattern, "natural").nnz_factor
     csc = partial(cx.csc.sparse_log_det, L_nse=size)
     with pytest.raises(cx.errors.UnsupportedError, match=r"vmap over index arrays.*in_axes=None"):
         jax.vmap(csc, in_axes=(0, None, None))(np.stack([indices] * 2), indptr, PROBLEM.values)

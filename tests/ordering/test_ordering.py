@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from cholax._core.errors import CholaxError, StructureError
-from cholax.analysis import analyse
+from cholax.analysis import analyze
 from cholax.ordering import AMD, STRATEGIES, Given, NestedDissection, OrderingError, auto, resolve
 from cholax.ordering import nested_dissection as dissection
 from cholax.patterns import Pattern
@@ -82,13 +82,13 @@ def test_every_ordering_returns_a_permutation(name, case):
 @pytest.mark.parametrize("sizes", [(30, 31), (9, 8, 10)])
 def test_fill_on_a_grid_is_at_most_half_of_natural(name, sizes):
     pattern = grid(*sizes)
-    assert 2 * analyse(pattern, name).nnz_factor < analyse(pattern, "natural").nnz_factor
+    assert 2 * analyze(pattern, name).nnz_factor < analyze(pattern, "natural").nnz_factor
 
 
 def test_rcm_fills_less_than_a_random_order():
     pattern = grid(20, 21)
     shuffled = np.random.default_rng(0).permutation(pattern.n)
-    assert analyse(pattern, "rcm").nnz_factor < analyse(pattern, shuffled).nnz_factor
+    assert analyze(pattern, "rcm").nnz_factor < analyze(pattern, shuffled).nnz_factor
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_dense_rows_go_last(name):
     n, dense = 2000, 4
     perm = resolve(name).order(arrow(n, dense))
     assert set(perm[-dense:].tolist()) == set(range(dense))
-    assert analyse(arrow(n, dense), name).nnz_factor == arrow(n, dense).nnz
+    assert analyze(arrow(n, dense), name).nnz_factor == arrow(n, dense).nnz
 
 
 @needs_metis
@@ -107,9 +107,9 @@ def test_auto_takes_metis_when_it_is_cheaper(monkeypatch):
     monkeypatch.setattr(auto, "MIN_FLOPS_PER_ENTRY", 0.0)
     monkeypatch.setattr(auto, "MIN_SIZE", 0)
     pattern = grid(16, 15, 17)
-    chosen = analyse(pattern, Given(auto.Auto().order(pattern))).flops
+    chosen = analyze(pattern, Given(auto.Auto().order(pattern))).flops
     names = ("amd", "minimum_fill", "nested_dissection")
-    tried = [analyse(pattern, name).flops for name in names]
+    tried = [analyze(pattern, name).flops for name in names]
     assert chosen == min(tried)
     assert len(set(tried)) == 3
 

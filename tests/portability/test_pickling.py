@@ -20,7 +20,7 @@ import cholax.sparsediff
 import cholax.stats as cs
 from cholax import numdiff
 from cholax._core import pickling
-from cholax.analysis import analyse_lu
+from cholax.analysis import analyze_lu
 from cholax.errors import DtypeError
 
 NAMESPACES = (
@@ -130,7 +130,7 @@ EXAMPLES = {
         lambda p: (p.indptr, p.indices, np.frombuffer(p.fingerprint, np.uint8)),
     ),
     "SparseMatrix": (matrix, lambda A: A.values),
-    "Plan": (lambda: cx.analyse(matrix().pattern), lambda p: (p.perm, p.digest, p.size)),
+    "Plan": (lambda: cx.analyze(matrix().pattern), lambda p: (p.perm, p.digest, p.size)),
     "Plan of a factor": (
         lambda: cx.cholesky(matrix()).plan,
         lambda p: (p.iperm, p.digest),
@@ -139,7 +139,7 @@ EXAMPLES = {
         lambda: cx.cholesky(matrix()),
         lambda F: (solves(F), F.log_det(), F.inverse_diagonal()),
     ),
-    "LUPlan": (lambda: analyse_lu(general().pattern), lambda p: (p.rows, p.columns, p.digest)),
+    "LUPlan": (lambda: analyze_lu(general().pattern), lambda p: (p.rows, p.columns, p.digest)),
     "LU": (lambda: cx.lu(general()), lambda F: (solves(F), F.slogdet())),
     "Status": (lambda: ci.root(lambda z: z**2 - 2, 1.0, has_status=True)[1], tuple),
     "Coloring": (lambda: cx.hessian(energy).colors(B), lambda c: len(c)),
@@ -180,7 +180,7 @@ EXAMPLES = {
         lambda m: m(range=1.5, sd=0.5).log_det(),
     ),
     "Hyperparameter": (lambda: cs.rw1(3).hyperparameters[0], lambda h: h.name),
-    "Parametrisation": (lambda: cs.rw1(3).parametrisations[0], lambda p: p.names),
+    "Parametrization": (lambda: cs.rw1(3).parametrizations[0], lambda p: p.names),
     "Graph": (_graph, lambda g: g.adjacency.toarray()),
     "Grid": (_grid, lambda g: (g.shape, g.spacing)),
     "Mesh": (_mesh, lambda m: (m.nodes, m.triangles, m.areas)),

@@ -115,7 +115,7 @@ def _linalg() -> dict[str, Door]:
         "selected_inverse": cx.selected_inverse,
         "selected_inverse: pattern": lambda x: cx.selected_inverse(A, x),
         "inverse_diagonal": cx.inverse_diagonal,
-        "analyse": cx.analyse,
+        "analyze": cx.analyze,
         "Factor.solve": F.solve,
         "Factor.half_solve": F.half_solve,
         "Factor.selected_inverse": F.selected_inverse,
@@ -175,17 +175,19 @@ def _functions() -> dict[str, Door]:
 
     return {
         "root": lambda x: cx.root(x, start),
-        "root: tol": lambda x: cx.root(square, start, tol=x),
-        "root: max_steps": lambda x: cx.root(square, start, max_steps=x),
+        "root: tolerance": lambda x: cx.root(square, start, tolerance=x),
+        "root: max_iterations": lambda x: cx.root(square, start, max_iterations=x),
         "root: linear_solver": lambda x: cx.root(square, start, linear_solver=x),
         "root: sparsity": lambda x: cx.root(square, start, sparsity=x, linear_solver="lu"),
         "root: throw": lambda x: cx.root(square, start, throw=x),
         "fixed_point: memory": lambda x: cx.fixed_point(jnp.cos, start, memory=x),
-        "fixed_point: tol": lambda x: cx.fixed_point(jnp.cos, start, tol=x),
+        "fixed_point: tolerance": lambda x: cx.fixed_point(jnp.cos, start, tolerance=x),
         "bisect: lower": lambda x: cx.bisect(lambda z: z - 1.5, x, 9.0),
-        "bisect: max_steps": lambda x: cx.bisect(lambda z: z - 1.5, 0.0, 9.0, max_steps=x),
+        "bisect: max_iterations": lambda x: cx.bisect(
+            lambda z: z - 1.5, 0.0, 9.0, max_iterations=x
+        ),
         "minimize": lambda x: cx.minimize(x, start),
-        "minimize: tol": lambda x: cx.minimize(_function, start, tol=x),
+        "minimize: tolerance": lambda x: cx.minimize(_function, start, tolerance=x),
         "hessian": cx.hessian,
         "hessian: argnums": lambda x: cx.hessian(_function, x)(start),
         "hessian: mode": lambda x: cx.hessian(_function, mode=x),

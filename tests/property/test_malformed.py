@@ -63,7 +63,7 @@ QUICK = [
     name
     for name in DOORS
     if name.split(":")[0]
-    in ("SparseMatrix", "Pattern", "from_scipy", "from_bcoo", "hstack", "block_diag", "analyse")
+    in ("SparseMatrix", "Pattern", "from_scipy", "from_bcoo", "hstack", "block_diag", "analyze")
 ]
 
 
@@ -97,15 +97,17 @@ def test_values_of_another_library_are_refused_with_the_conversion(name: str, gi
 BAD_TOLERANCES = (float("nan"), float("inf"), -1e-3, 1j, "tight", True, [1.0])
 
 
-@pytest.mark.parametrize("name", ["root: tol", "fixed_point: tol", "minimize: tol"])
+@pytest.mark.parametrize(
+    "name", [f"{name}: tolerance" for name in ("root", "fixed_point", "minimize")]
+)
 @pytest.mark.parametrize("tol", BAD_TOLERANCES)
 def test_tolerances_without_sense_are_refused(name: str, tol: Any) -> None:
-    with pytest.raises(ArgumentError, match="tol must be a finite number >= 0, got"):
+    with pytest.raises(ArgumentError, match="tolerance must be a finite number >= 0, got"):
         DOORS[name](tol)
 
 
 COUNTS = {
-    "root: max_steps", "bisect: max_steps", "fixed_point: memory", "hessian: chunk_size",
+    "root: max_iterations", "bisect: max_iterations", "fixed_point: memory", "hessian: chunk_size",
     "laplace: max_iterations", "fit_ml: max_iterations", "hessian: argnums", "tril: k",
 }  # fmt: skip
 
@@ -124,7 +126,7 @@ def test_counts_are_positive(name: str) -> None:
 
 
 def test_integers_of_numpy_are_integers() -> None:
-    z = cx.root(lambda z: z * z - 2.0, 1.0, max_steps=np.int64(50))
+    z = cx.root(lambda z: z * z - 2.0, 1.0, max_iterations=np.int64(50))
     assert abs(float(z) - 2**0.5) < 1e-12
 
 
@@ -161,7 +163,7 @@ def test_integers_are_told_the_float_that_there_is() -> None:
 
 def test_a_matrix_is_accepted_where_its_pattern_is_meant() -> None:
     A = cx.from_dense(table.D, symmetric=True)
-    assert cx.analyse(A) == cx.analyse(A.pattern)
+    assert cx.analyze(A) == cx.analyze(A.pattern)
     assert cx.from_dense(table.D, pattern=A).pattern == A.pattern
     assert cx.selected_inverse(A, A).pattern == A.pattern
 

@@ -330,7 +330,7 @@ def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
     Q, plane = model.precision(precision=1.0).add_diagonal(0.5), model.constraints
     want = Twin(np.asarray(Q.to_dense()), plane.A).log_det
     perm = np.random.default_rng(0).permutation(Q.n)
-    for ordering in ("auto", "natural", "amd", perm, cx.analyse(Q.pattern, perm)):
+    for ordering in ("auto", "natural", "amd", perm, cx.analyze(Q.pattern, perm)):
         factor = cs.constrained_cholesky(Q, plane, pins=(), ordering=ordering)
         assert_close(factor.log_det(), want, value(np.float64))
     again = cs.constrained_cholesky(Q, plane, pins=(), ordering=factor.factor.plan)

@@ -9,7 +9,7 @@ from scipy.stats import chi2
 import cholax.stats as cs
 from cholax.errors import ArgumentError, ConvergenceError
 from cholax.stats.fit import status as codes
-from cholax.stats.fit.optimise import Point, minimise
+from cholax.stats.fit._optimize import Point, minimize
 from tests import tolerances as tol
 
 # --- the optimiser on functions of which everything is known -------------------------------------
@@ -46,7 +46,7 @@ def rosenbrock():
 
 
 def test_the_optimiser_goes_round_a_bend_to_rounding():
-    out = minimise(rosenbrock(), np.array([-1.2, 1.0]), max_iterations=200)
+    out = minimize(rosenbrock(), np.array([-1.2, 1.0]), max_iterations=200)
     assert out.code == codes.CONVERGED
     tol.assert_close(out.point.x, np.ones(2), 1e-9)
     assert out.trace[-1][1] < 1e-8
@@ -59,7 +59,7 @@ def test_units_do_not_matter_to_the_optimiser():
         return np.sum(np.cosh(x / s - 1.0))
 
     f = Known(value, lambda x: np.sinh(x / s - 1) / s, lambda x: np.diag(np.cosh(x / s - 1) / s**2))
-    out = minimise(f, np.zeros(3), max_iterations=60)
+    out = minimize(f, np.zeros(3), max_iterations=60)
     assert out.code == codes.CONVERGED
     tol.assert_close(out.point.x / s, np.ones(3), 1e-8)
 
@@ -71,7 +71,7 @@ def test_a_minimum_at_infinity_is_reported_with_the_variable_concerned(start):
         lambda x: [2 * np.exp(2 * x[0]), 2 * (x[1] - 3)],
         lambda x: np.diag([4 * np.exp(2 * x[0]), 2.0]),
     )
-    out = minimise(f, np.array([start, 0.0]), max_iterations=100)
+    out = minimize(f, np.array([start, 0.0]), max_iterations=100)
     assert out.code == codes.AT_INFINITY
     assert out.boundary.tolist() == [True, False]
     assert out.point.value < 1e-6
@@ -79,7 +79,7 @@ def test_a_minimum_at_infinity_is_reported_with_the_variable_concerned(start):
 
 def test_where_the_function_is_not_defined_steps_are_shortened():
     f = Known(lambda x: x[0] - np.log(x[0]), lambda x: [1 - 1 / x[0]], lambda x: [[1 / x[0] ** 2]])
-    out = minimise(f, np.array([30.0]), max_iterations=100)
+    out = minimize(f, np.array([30.0]), max_iterations=100)
     assert out.code == codes.CONVERGED
     tol.assert_close(out.point.x, np.ones(1), 1e-9)
 
@@ -94,11 +94,11 @@ def test_where_the_function_is_not_defined_steps_are_shortened():
 )
 def test_saddles_ridges_and_undefined_starts_are_not_minima(hessian, start, code):
     f = Known(lambda x: 0.5 * x @ hessian @ x, lambda x: hessian @ x, lambda x: hessian)
-    assert minimise(f, np.array(start), max_iterations=50).code == code
+    assert minimize(f, np.array(start), max_iterations=50).code == code
 
 
 def test_the_iteration_limit_is_reported():
-    out = minimise(rosenbrock(), np.array([-1.2, 1.0]), max_iterations=3)
+    out = minimize(rosenbrock(), np.array([-1.2, 1.0]), max_iterations=3)
     assert (out.code, out.iterations) == (codes.MAX_ITERATIONS, 3)
 
 

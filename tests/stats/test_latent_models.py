@@ -336,7 +336,7 @@ def test_models_map_over_hyperparameters():
     tol.assert_close(log_dets, one + 5 * np.log(taus), 1e-11)
 
 
-def test_parametrisations_agree():
+def test_parametrizations_agree():
     graph = cs.besag(GRAPH)
     same = [graph.precision(precision=4.0), graph.precision(sd=0.5)]
     tol.assert_close(same[0].values, same[1].values, 1e-12)
@@ -469,7 +469,7 @@ def test_bounds_of_sar_are_where_it_becomes_singular():
         return support.lower, support.upper
 
     assert bounds(DIRECTED) == (-1.0, 1.0)
-    assert bounds(ISLANDS, row_standardise=True) == (-1.0, 1.0)
+    assert bounds(ISLANDS, row_standardize=True) == (-1.0, 1.0)
     eigenvalues = np.linalg.eigvalsh(GRAPH.adjacency.toarray())
     tol.assert_close(bounds(GRAPH), [1 / eigenvalues[0], 1 / eigenvalues[-1]], 1e-12)
     radius = np.abs(np.linalg.eigvals(2.0 * DIRECTED.toarray())).max()

@@ -8,7 +8,7 @@ pytest.importorskip("formulaic")
 
 from cholax._core.errors import ArgumentError, CholaxError
 from cholax.stats.lmm import LinearMixedModel, lmm
-from cholax.stats.lmm.optimise import minimise
+from cholax.stats.lmm._optimize import minimize
 from cholax.testing import check_derivatives
 from tests import tolerances as tol
 from tests.stats.lmm_twins import (
@@ -123,8 +123,8 @@ def test_fit_is_at_the_minimum_and_reports_what_the_dense_model_gives(batches, f
 
 
 def test_modes_and_covariances_of_terms_that_share_a_group(crossed):
+    from cholax.stats.lmm._optimize import Optimum
     from cholax.stats.lmm.fit import assemble
-    from cholax.stats.lmm.optimise import Optimum
 
     model, twin = crossed
     end = Optimum(model.to_internal(THETA), 0.0, THETA, np.eye(5), 1, 0, 0.0, 1.0, True, "")
@@ -238,12 +238,12 @@ def test_plots_draw_every_level(fit):
 def test_minimiser_leaves_saddles_and_reports_what_is_no_minimum():
     saddle = lambda x: (x[0] ** 2 + (x[1] ** 2 - 1) ** 2, _grad(x))  # noqa: E731
     H = lambda x: np.diag([2.0, 12 * x[1] ** 2 - 4])  # noqa: E731
-    found = minimise(saddle, H, np.array([0.5, 0.0]))
+    found = minimize(saddle, H, np.array([0.5, 0.0]))
     assert found.converged
     assert abs(abs(found.x[1]) - 1) < 1e-8
-    slope = minimise(lambda x: (float(x[0]), np.ones(1)), lambda x: np.zeros((1, 1)), np.zeros(1))
+    slope = minimize(lambda x: (float(x[0]), np.ones(1)), lambda x: np.zeros((1, 1)), np.zeros(1))
     assert not slope.converged
-    broken = minimise(lambda x: (np.nan, np.zeros(1)), lambda x: np.eye(1), np.zeros(1))
+    broken = minimize(lambda x: (np.nan, np.zeros(1)), lambda x: np.eye(1), np.zeros(1))
     assert not broken.converged
 
 

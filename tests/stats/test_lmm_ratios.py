@@ -7,7 +7,7 @@ import pytest
 
 import cholax.stats as cs
 from cholax._core.errors import ArgumentError
-from cholax.stats.lmm.optimise import minimise
+from cholax.stats.lmm._optimize import minimize
 
 
 def one_way(levels, rows, ratio, seed, residual=1.0):
@@ -116,7 +116,7 @@ def test_groups_that_fit_the_response_exactly_have_no_estimate():
 
 
 def test_minimiser_reports_a_hessian_that_is_not_finite():
-    found = minimise(lambda x: (float(x @ x), 2 * x), lambda x: np.full((1, 1), np.nan), np.ones(1))
+    found = minimize(lambda x: (float(x @ x), 2 * x), lambda x: np.full((1, 1), np.nan), np.ones(1))
     assert not found.converged
 
 

@@ -194,3 +194,11 @@ def test_sums_that_cancel_are_no_false_alarm(f):
 def test_result_without_floating_numbers_is_refused():
     with pytest.raises(ArgumentError, match="floating-point result"):
         check_derivatives(lambda x: jnp.int32(3), [0.7])
+
+
+def test_an_entry_that_never_changes_is_constant_though_large_steps_leave_the_domain():
+    def f(rho):
+        inside = jnp.where(jnp.abs(rho) < 1, 1.0, jnp.nan)
+        return inside * jnp.stack([2.0 + 0.0 * rho, rho, jnp.sqrt(1 - rho * rho)])
+
+    check_derivatives(f, [0.7])

@@ -44,9 +44,9 @@ class Cholax(Session):
         n = self.problem.n
         self.pattern = cx.Pattern((n, n), self.indptr, self.indices, symmetric=True)
 
-    def analyse(self) -> None:
-        """Ordering and symbolic analysis: `cx.analyse`."""
-        self.plan = cx.analyse(self.pattern, self.ordering)
+    def analyze(self) -> None:
+        """Ordering and symbolic analysis: `cx.analyze`."""
+        self.plan = cx.analyze(self.pattern, self.ordering)
 
     def facts(self) -> dict[str, Any]:
         """Counts of the plan."""
@@ -90,7 +90,7 @@ class Cholax(Session):
         self.jit_value = self._jit(log_det)
         self.jit_gradient = self._jit(jax.value_and_grad(log_det))
         self.jit_hessian = self._jit(hessian_vector)
-        one = cx.analyse(cx.eye(1).pattern)
+        one = cx.analyze(cx.eye(1).pattern)
         self.jit_empty = jax.jit(lambda x: P.permute(one, x, transpose=False))
         self.scalar = jnp.ones((1, 1))
 

@@ -52,8 +52,8 @@ class Cholmod(Session):
         if self.handle:
             LIBRARY.cholmod_free_factor(c.byref(self.handle), c.byref(self.common))
 
-    def analyse(self) -> None:
-        """Order and analyse: `cholmod_analyze`."""
+    def analyze(self) -> None:
+        """Order and analyze: `cholmod_analyze`."""
         found = LIBRARY.cholmod_analyze(c.byref(self.matrix), c.byref(self.common))
         if not found or self.common.status:
             raise RuntimeError(f"cholmod_analyze: status {self.common.status}")

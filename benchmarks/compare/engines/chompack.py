@@ -33,7 +33,7 @@ class Chompack(Session):
         n = self.problem.n
         return spmatrix(matrix(values[self.kept]), self.rows, self.columns, (n, n))
 
-    def analyse(self) -> None:
+    def analyze(self) -> None:
         """Ordering, elimination tree and cliques, merged to narrow fill."""
         merge = cp.merge_size_fill(16, 4)
         self.symbolic = cp.symbolic(self.matrix, p=amd.order, merge_function=merge)

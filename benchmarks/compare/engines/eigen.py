@@ -51,9 +51,9 @@ class Eigen(Session):
         sizes = (c.c_int(self.problem.n), c.c_int(self.kept.size))
         return (*sizes, address(self.indptr), address(self.indices), address(self.values))
 
-    def analyse(self) -> None:
+    def analyze(self) -> None:
         """`analyzePattern`."""
-        LIBRARY.eigen_analyse(self.solver, *self._matrix())
+        LIBRARY.eigen_analyze(self.solver, *self._matrix())
 
     def prepare(self, values: np.ndarray) -> None:
         """Copy one triangle's values."""

@@ -12,7 +12,7 @@ Solver* eigen_new() { return new Solver; }
 void eigen_free(Solver* solver) { delete solver; }
 
 // Lower triangle by columns.
-void eigen_analyse(Solver* s, int n, int nnz, const int* indptr, const int* indices,
+void eigen_analyze(Solver* s, int n, int nnz, const int* indptr, const int* indices,
                    const double* values) {
   s->analyzePattern(View(n, n, nnz, indptr, indices, values));
 }

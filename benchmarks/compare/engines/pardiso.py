@@ -73,7 +73,7 @@ class Pardiso(Session):
             self.handle[:] = 0
         self.settings = self._settings()
 
-    def analyse(self) -> None:
+    def analyze(self) -> None:
         """Phase 11."""
         self._call(ANALYSE)
 

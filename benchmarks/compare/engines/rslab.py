@@ -18,7 +18,7 @@ class Rslab(Session):
 
     operations = ("factor", "solve1", "solve32")
 
-    def analyse(self) -> None:
+    def analyze(self) -> None:
         """Ordering and symbolic analysis."""
         self.symbolic = rslab.analyze(self.problem.matrix, path="ldlt", threads=THREADS)
 

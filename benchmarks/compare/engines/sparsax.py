@@ -41,7 +41,7 @@ class Sparsax(Session):
         """Drop the analysis."""
         sparsax.clear_cache()
 
-    def analyse(self) -> None:
+    def analyze(self) -> None:
         """The first factorisation of a pattern: its analysis cannot be timed alone."""
         self.prepare(self.problem.matrix.data)
         self.factor()

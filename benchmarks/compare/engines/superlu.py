@@ -26,8 +26,8 @@ class SuperLU(Session):
             raise Skipped("too large for minimum degree without care for dense rows")
         self.options = {"SymmetricMode": True}
 
-    def analyse(self) -> None:
-        """Nothing can be analysed ahead."""
+    def analyze(self) -> None:
+        """Nothing can be analyzed ahead."""
 
     def prepare(self, values: np.ndarray) -> None:
         """Make the matrix."""

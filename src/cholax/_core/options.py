@@ -19,7 +19,7 @@ from cholax._core.errors import ArgumentError, ShapeError
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, np.generic, np.ndarray, jax.Array)
 
 
-def tolerance(value: Any, where: str, name: str = "tol", *, remedy: str = "") -> Any:
+def tolerance(value: Any, where: str, name: str = "tolerance", *, remedy: str = "") -> Any:
     """A finite real number >= 0 as a float; traced ones, whose value is unknown, pass as they are.
 
     Example:
@@ -28,7 +28,7 @@ def tolerance(value: Any, where: str, name: str = "tol", *, remedy: str = "") ->
         >>> tolerance(float("nan"), "root")
         Traceback (most recent call last):
             ...
-        cholax._core.errors.ArgumentError: root: tol must be a finite number >= 0, got nan.
+        cholax._core.errors.ArgumentError: root: tolerance must be a finite number >= 0, got nan.
     """
     number = _real(value)
     if isinstance(number, Tracer) or (number is not None and 0 <= number < np.inf):
@@ -56,12 +56,12 @@ def count(value: Any, where: str, name: str, *, least: int = 0, remedy: str = ""
 
     Example:
         >>> import numpy as np
-        >>> count(np.int32(3), "root", "max_steps")
+        >>> count(np.int32(3), "root", "max_iterations")
         3
-        >>> count(-1, "root", "max_steps")
+        >>> count(-1, "root", "max_iterations")
         Traceback (most recent call last):
             ...
-        cholax._core.errors.ArgumentError: root: max_steps must be an integer >= 0, got -1.
+        cholax._core.errors.ArgumentError: root: max_iterations must be an integer >= 0, got -1.
     """
     number = _integer(value)
     if number is None or number < least:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bipartite_matching
 
 from cholax._core.errors import ArgumentError, FactorSizeError, StructureError
-from cholax.analysis.plan import analyse
+from cholax.analysis.plan import analyze
 from cholax.ordering import resolve
 from cholax.patterns import Pattern, build
 from cholax.patterns.algebra import expand, fold
@@ -135,7 +135,7 @@ class LUPlan:
 _plans: "weakref.WeakValueDictionary[Hashable, LUPlan]" = weakref.WeakValueDictionary()
 
 
-def analyse_lu(
+def analyze_lu(
     pattern: Pattern,
     ordering: Any = "auto",
     *,
@@ -146,7 +146,7 @@ def analyse_lu(
 
     Args:
         pattern: a square pattern; a symmetric one stands for both its triangles.
-        ordering: as for `analyse`; a permutation orders the columns, and each row goes with the
+        ordering: as for `analyze`; a permutation orders the columns, and each row goes with the
             column it is matched to.
         capacity: room for L and U, in multiples of the entries predicted; when left out 4 for small
             factors and 1.5 for large ones.
@@ -160,7 +160,7 @@ def analyse_lu(
 
     Example:
         >>> import cholax as cx
-        >>> analyse_lu(cx.Pattern((2, 2), [0, 1, 2], [1, 0])).predicted
+        >>> analyze_lu(cx.Pattern((2, 2), [0, 1, 2], [1, 0])).predicted
         4
     """
     if pattern.shape[0] != pattern.shape[1]:
@@ -211,7 +211,7 @@ def plan_matched(
     matched = _completed(matched)
     place = np.argsort(matched).astype(np.int32)
     B, _ = build.from_coo(place[pattern.rows], pattern.columns, pattern.shape)
-    symbolic = analyse(fold(B)[0], ordering)
+    symbolic = analyze(fold(B)[0], ordering)
     predicted = 2 * symbolic.nnz_factor
     return LUPlan(
         pattern,

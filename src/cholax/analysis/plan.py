@@ -1,4 +1,4 @@
-"""`Plan`, the symbolic factorisation of a pattern, and `analyse`, which makes and shares plans."""
+"""`Plan`, the symbolic factorisation of a pattern, and `analyze`, which makes and shares plans."""
 
 import hashlib
 import threading
@@ -26,7 +26,7 @@ class Plan:
 
     Immutable; equal plans have equal `digest` (hex, 128 bits). The values of L live in one vector
     of length `size`, made of dense column blocks (supernodes), which also holds the zeros that make
-    the blocks dense. Built by `analyse` and `plan_from_factor` only.
+    the blocks dense. Built by `analyze` and `plan_from_factor` only.
 
     Attributes:
         pattern: the lower triangle of A (of L itself after `plan_from_factor`).
@@ -148,7 +148,7 @@ class Plan:
         )
 
 
-def analyse(pattern: Any, ordering: Any = "auto", *, supernodal: bool = True) -> Plan:
+def analyze(pattern: Any, ordering: Any = "auto", *, supernodal: bool = True) -> Plan:
     """Return the plan of a symmetric pattern under an ordering; equal requests share one plan.
 
     Args:
@@ -165,13 +165,13 @@ def analyse(pattern: Any, ordering: Any = "auto", *, supernodal: bool = True) ->
     Example:
         >>> import cholax as cx
         >>> pattern = cx.Pattern((3, 3), [0, 2, 3, 4], [0, 2, 1, 2], symmetric=True)
-        >>> analyse(pattern, "natural").nnz_factor
+        >>> analyze(pattern, "natural").nnz_factor
         4
     """
     pattern = _given(pattern)
     if not pattern.symmetric:
         raise StructureError(
-            f"analyse: the pattern must be symmetric, got a general one of shape "
+            f"analyze: the pattern must be symmetric, got a general one of shape "
             f"{pattern.shape[0]}×{pattern.shape[1]}. Build it with symmetric=True."
         )
     strategy = resolve(ordering)
@@ -279,7 +279,7 @@ def _given(pattern: Any) -> Pattern:
     if isinstance(pattern, Pattern):
         return pattern
     raise StructureError(
-        f"analyse: need a symmetric Pattern or SparseMatrix, got {type(pattern).__name__}. "
+        f"analyze: need a symmetric Pattern or SparseMatrix, got {type(pattern).__name__}. "
         "Convert a matrix first, for instance with cx.from_scipy(A, symmetric=True)."
     )
 
@@ -297,7 +297,7 @@ def _native_plan(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return make(*arguments)
     except ValueError as error:  # std::length_error; patterns and permutations are valid by now
         raise FactorSizeError(
-            f"analyse: {error}. Use a fill-reducing ordering, or a matrix with fewer couplings."
+            f"analyze: {error}. Use a fill-reducing ordering, or a matrix with fewer couplings."
         ) from None
 
 

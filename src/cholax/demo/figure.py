@@ -123,14 +123,14 @@ def _fill_row(
 def _spy(axes: "Axes", matrix: sp.csc_array) -> None:
     shown = matrix.toarray() != 0.0
     # An image, not markers: every entry is one cell whatever the size of the figure.
-    axes.imshow(shown, cmap=_one_colour(), interpolation="nearest", vmin=0.0, vmax=1.0)
+    axes.imshow(shown, cmap=_one_color(), interpolation="nearest", vmin=0.0, vmax=1.0)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color(_GREY)
 
 
-def _one_colour() -> "ListedColormap":
+def _one_color() -> "ListedColormap":
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(["white", _BLUE])

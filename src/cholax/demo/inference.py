@@ -33,7 +33,7 @@ class Integrated(NamedTuple):
 
 
 def fit(model: Bym2, start: np.ndarray, progress: Progress) -> Mode:
-    """Maximise p(θ | y) by a trust-region Newton method, gradient and Hessian by JAX."""
+    """Maximize p(θ | y) by a trust-region Newton method, gradient and Hessian by JAX."""
     value_and_gradient = jax.jit(jax.value_and_grad(model.negative_log_posterior))
     hessian = jax.jit(jax.hessian(model.negative_log_posterior))
     count = 0

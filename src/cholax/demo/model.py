@@ -21,7 +21,7 @@ from jax.scipy.special import gammaln
 import cholax as cx
 from cholax.demo.data import Counties
 from cholax.demo.intrinsic import intrinsic
-from cholax.demo.newton import minimise
+from cholax.demo.newton import minimize
 from cholax.demo.plane import PlaneFactor
 
 FIXED_PRECISION = 0.01
@@ -104,7 +104,7 @@ class Bym2:
                 return direction, slope @ direction
 
             start = jnp.zeros_like(self.normal)
-            return minimise(lambda z: self.energy(z, par), step, start)
+            return minimize(lambda z: self.energy(z, par), step, start)
 
         def mode_jvp(
             primals: tuple[jax.Array], tangents: tuple[jax.Array]

@@ -14,7 +14,7 @@ _TRUSTED_DECREMENT = 1e-8
 _ARMIJO = 1e-4
 
 
-def minimise(
+def minimize(
     f: Callable[[jax.Array], jax.Array],
     step: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
     start: jax.Array,

@@ -45,11 +45,11 @@ def iterate_map(
     f: Callable[[jax.Array], jax.Array],
     start: jax.Array,
     memory: int,
-    tol: float | None,
-    max_steps: int,
+    tolerance: float | None,
+    max_iterations: int,
 ) -> tuple[jax.Array, Any, Status]:
     """Iterate z ← f(z), accelerated over `memory` steps (0: plain), until z stops changing."""
-    tol = default_tolerance(start.dtype) if tol is None else tol
+    tolerance = default_tolerance(start.dtype) if tolerance is None else tolerance
 
     def body(state: _State) -> _State:
         residual = state.image - state.z
@@ -57,20 +57,22 @@ def iterate_map(
         image = f(z)
         after = image - z
         state = _remember(state, after - residual, image - state.image)
-        return _judge(state._replace(z=z, image=image), after, tol)
+        return _judge(state._replace(z=z, image=image), after, tolerance)
 
     image = f(start)
     size = max_norm(image - start)
     history = jnp.zeros((start.size, memory), start.dtype)
     one = jnp.ones((), start.dtype)
     scale = jnp.maximum(max_norm(start), max_norm(image))
-    code = jnp.where(size <= tol * scale, codes.CONVERGED, codes.RUNNING)
+    code = jnp.where(size <= tolerance * scale, codes.CONVERGED, codes.RUNNING)
     code = jnp.where(jnp.isfinite(size), code, codes.NOT_FINITE)
     none = jnp.array(0)
     first = _State(
         start, image, history, history, size, image, none, scale, size, size * one, none, code
     )
-    last = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, first)
+    last = lax.while_loop(
+        lambda s: (s.code == codes.RUNNING) & (s.steps < max_iterations), body, first
+    )
     lost = (last.code == codes.RUNNING) & (last.since >= PATIENCE)
     code = jnp.where(lost, codes.NO_PROGRESS, last.code)
     # f(z) is one step nearer than z where f contracts.
@@ -104,7 +106,7 @@ def _remember(state: _State, residual: jax.Array, image: jax.Array) -> _State:
     )
 
 
-def _judge(state: _State, residual: jax.Array, tol: float) -> _State:
+def _judge(state: _State, residual: jax.Array, tolerance: float) -> _State:
     """Bookkeeping of a step: has it converged, stalled at rounding, lost the way?"""
     size = max_norm(residual)
     scale = jnp.maximum(state.scale, max_norm(state.image))
@@ -116,7 +118,7 @@ def _judge(state: _State, residual: jax.Array, tol: float) -> _State:
     error = size / (1 - rate)
     rounding = size <= jnp.sqrt(jnp.finfo(size.dtype).eps) * scale
     memory = state.residuals.shape[1]
-    reached = (size if memory else error) <= tol * scale
+    reached = (size if memory else error) <= tolerance * scale
     # Noise leaves z where it is; a map that moves everything a little, z + 1e-9, does not.
     anchor = jnp.where(better, state.image, state.anchor)
     still = max_norm(state.image - anchor) <= PATIENCE / 2 * size

@@ -41,8 +41,8 @@ def bisect(
     lower: Any,
     upper: Any,
     *args: Any,
-    tol: float | None = None,
-    max_steps: int | None = None,
+    tolerance: float | None = None,
+    max_iterations: int | None = None,
     has_status: bool = False,
     throw: bool = False,
 ) -> Any:
@@ -57,9 +57,9 @@ def bisect(
         lower: one end, a scalar or an array; scalars are spread to the shape of F's result.
         upper: the other end; the two may be in either order.
         *args: parameters, any pytrees of arrays.
-        tol: wanted width of the bracket relative to the larger end given; by default as narrow as
-            the dtype resolves.
-        max_steps: most halvings; by default as many as the dtype can need.
+        tolerance: wanted width of the bracket relative to the larger end given; by default as
+            narrow as the dtype resolves.
+        max_iterations: most halvings; by default as many as the dtype can need.
         has_status: return `(z, Status)`, whose fields have the shape of z.
         throw: raise `ConvergenceError` where an entry has no bracket or is not narrow enough.
 
@@ -81,7 +81,9 @@ def bisect(
         >>> round(float(jax.grad(f)(2.0)), 5)
         -0.2214
     """
-    tol, max_steps = checked_limits(tol, max_steps, "bisect", has_status, throw)
+    tolerance, max_iterations = checked_limits(
+        tolerance, max_iterations, "bisect", has_status, throw
+    )
     options.function(F, "bisect", "F")
     low, high = _ends(F, lower, upper, args)
     start, unravel = ravel(low, "bisect")
@@ -91,12 +93,14 @@ def bisect(
         _check_shape(system, low.shape)
 
         def iterate(ends: Any, theta: Sequence[Any]) -> Any:
-            return _bisect(lambda z: system.function(z, *theta), ends[0], ends[1], tol, max_steps)
+            return _bisect(
+                lambda z: system.function(z, *theta), ends[0], ends[1], tolerance, max_iterations
+            )
 
         return elementwise_solution(iterate, system.function, ends, system.theta)
 
     ends = (start, ravel(high, "bisect")[0])
-    z, status = solved(solve, F, ends, args, ("bisect", tol, max_steps, layout(low)))
+    z, status = solved(solve, F, ends, args, ("bisect", tolerance, max_iterations, layout(low)))
     status = Status(*(x.reshape(low.shape) for x in status))
     return conclude(unravel(z), status, "bisect", has_status, throw)
 
@@ -135,15 +139,15 @@ def _bisect(
     F: Callable[[jax.Array], jax.Array],
     low: jax.Array,
     high: jax.Array,
-    tol: float | None,
-    max_steps: int | None,
+    tolerance: float | None,
+    max_iterations: int | None,
 ) -> tuple[jax.Array, Status]:
     eps = float(jnp.finfo(low.dtype).eps)
     f_low, f_high = F(low), F(high)
     scale = jnp.maximum(jnp.abs(low), jnp.abs(high))
     # A root at zero would be chased down to the smallest number there is: stop at eps² of the ends.
-    width = (0.0 if tol is None else tol) * scale + eps**2 * scale
-    steps = 4 - 3 * int(np.log2(eps)) if max_steps is None else max_steps
+    width = (0.0 if tolerance is None else tolerance) * scale + eps**2 * scale
+    steps = 4 - 3 * int(np.log2(eps)) if max_iterations is None else max_iterations
 
     def body(s: _State) -> _State:
         middle = s.low + (s.high - s.low) / 2

@@ -46,7 +46,7 @@ def descend(
     f: Scalar,
     hessian: Callable[[jax.Array], SparseMatrix],
     start: jax.Array,
-    max_steps: int | jax.Array,
+    max_iterations: int | jax.Array,
     rate: float | jax.Array = CHORD_RATE,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A point where unshifted Newton steps contract by `rate`, the steps made, and a status code.
@@ -80,7 +80,9 @@ def descend(
     code = jnp.where(finite, codes.RUNNING, codes.NOT_FINITE)
     zero = jnp.zeros((), start.dtype)
     first = _State(start, value, gradient, zero, max_norm(start), jnp.array(0), code)
-    last = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, first)
+    last = lax.while_loop(
+        lambda s: (s.code == codes.RUNNING) & (s.steps < max_iterations), body, first
+    )
     return last.z, last.steps, last.code
 
 

@@ -37,8 +37,8 @@ def fixed_point(
     linear_solver: str = "auto",
     damping: str = "auto",
     sparsity: Any = None,
-    tol: float | None = None,
-    max_steps: int = 1000,
+    tolerance: float | None = None,
+    max_iterations: int = 1000,
     has_status: bool = False,
     throw: bool = False,
 ) -> Any:
@@ -60,8 +60,8 @@ def fixed_point(
             `"gmres"`, `"dense"`, `"lu"` and `"cholesky"` insist.
         damping: of Newton's steps, as in `root`.
         sparsity: pattern of f_z − I where it is known, for the sparse solvers.
-        tol: wanted size of the residual relative to z, by default rounding level.
-        max_steps: most evaluations of f.
+        tolerance: wanted size of the residual relative to z, by default rounding level.
+        max_iterations: most evaluations of f.
         has_status: return `(z, Status)`.
         throw: raise `ConvergenceError` where there is no solution.
 
@@ -84,7 +84,9 @@ def fixed_point(
         Reverse accumulation and attractive fixed points (1994).
     """
     memory = _check_options(method, memory, linear_solver)
-    tol, max_steps = checked_limits(tol, max_steps, "fixed_point", has_status, throw)
+    tolerance, max_iterations = checked_limits(
+        tolerance, max_iterations, "fixed_point", has_status, throw
+    )
     check_damping(damping, "fixed_point")
     start, unravel = ravel(z0, "fixed_point")
     pattern = None if sparsity is None else pattern_of(sparsity, "fixed_point")
@@ -96,11 +98,13 @@ def fixed_point(
         if method == "newton":
             name = "auto" if linear_solver == "gmres" else linear_solver
             solver = choose(equation.function, start, system.theta, name, pattern, "fixed_point")
-            return newton_solution(equation, solver, tol, max_steps, damping)
+            return newton_solution(equation, solver, tolerance, max_iterations, damping)
         length = memory if method == "anderson" else 0
-        return _by_iteration(system, equation, length, linear_solver, pattern, tol, max_steps)
+        return _by_iteration(
+            system, equation, length, linear_solver, pattern, tolerance, max_iterations
+        )
 
-    chosen = (method, memory, linear_solver, pattern, tol, max_steps, damping)
+    chosen = (method, memory, linear_solver, pattern, tolerance, max_iterations, damping)
     key = ("fixed_point", *chosen, layout(z0))
     z, status = solved(solve, f, start, args, key)
     return conclude(unravel(z), status, "fixed_point", has_status, throw)
@@ -119,11 +123,13 @@ def _by_iteration(
     memory: int,
     linear_solver: str,
     sparsity: Any,
-    tol: float | None,
-    max_steps: int,
+    tolerance: float | None,
+    max_iterations: int,
 ) -> tuple[jax.Array, Status]:
     def iterate(start: Any, theta: Sequence[Any]) -> Any:
-        return iterate_map(lambda z: system.function(z, *theta), start, memory, tol, max_steps)
+        return iterate_map(
+            lambda z: system.function(z, *theta), start, memory, tolerance, max_iterations
+        )
 
     few = system.n <= DENSE_LIMIT
     if linear_solver == "gmres" or (linear_solver == "auto" and sparsity is None and not few):
@@ -143,4 +149,4 @@ def _by_iteration(
 
 def _krylov(cache: Any, b: jax.Array, transpose: bool, apply: Any) -> jax.Array:
     del cache, transpose
-    return gmres(apply, b, tol=GAIN, restart=min(KRYLOV, b.size), maxiter=20)[0]
+    return gmres(apply, b, tolerance=GAIN, restart=min(KRYLOV, b.size), maxiter=20)[0]

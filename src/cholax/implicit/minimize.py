@@ -41,12 +41,12 @@ def minimize(
     z0: Any,
     *args: Any,
     sparsity: Any = None,
-    tol: float | None = None,
-    max_steps: int = 200,
+    tolerance: float | None = None,
+    max_iterations: int = 200,
     has_status: bool = False,
     throw: bool = False,
 ) -> Any:
-    """Minimise f(z, *args) by Newton's method with the sparse Hessian and its Cholesky factor.
+    """Minimize f(z, *args) by Newton's method with the sparse Hessian and its Cholesky factor.
 
     The solution is a root of the gradient, so dz = −(∇²f)⁻¹ ∂_θ∇f dθ for all arguments and
     closed-over traced values θ, in both modes and to any order, with the last numeric factor of
@@ -58,8 +58,8 @@ def minimize(
         z0: first iterate, an array or a pytree of one float dtype.
         *args: parameters, any pytrees of arrays.
         sparsity: pattern of the Hessian where it is known: a `Pattern`, SciPy matrix or mask.
-        tol: wanted error of z relative to the largest iterate, by default rounding level.
-        max_steps: most Newton steps.
+        tolerance: wanted error of z relative to the largest iterate, by default rounding level.
+        max_iterations: most Newton steps.
         has_status: return `(z, Status)`; the residual is the largest entry of the gradient.
         throw: raise `ConvergenceError` where no minimum was found.
 
@@ -79,7 +79,9 @@ def minimize(
         >>> z.round(4).tolist(), status.reason()
         ([0.0, 1.0], 'converged')
     """
-    tol, max_steps = checked_limits(tol, max_steps, "minimize", has_status, throw)
+    tolerance, max_iterations = checked_limits(
+        tolerance, max_iterations, "minimize", has_status, throw
+    )
     start, unravel = ravel(z0, "minimize")
     pattern = None if sparsity is None else pattern_of(sparsity, "minimize")
 
@@ -88,9 +90,9 @@ def minimize(
         _check_scalar(system)
         objective = _scalar(system.function)
         solver = _choose(objective, system, pattern)
-        return _solution(system, objective, solver, tol, max_steps)
+        return _solution(system, objective, solver, tolerance, max_iterations)
 
-    key = ("minimize", pattern, tol, max_steps, layout(z0))
+    key = ("minimize", pattern, tolerance, max_iterations, layout(z0))
     z, status = solved(solve, f, start, args, key)
     return conclude(unravel(z), status, "minimize", has_status, throw)
 
@@ -152,7 +154,7 @@ def _choose(objective: Any, system: System, sparsity: Any) -> _Hessian:
 
 
 def _solution(
-    system: System, objective: Any, solver: _Hessian, tol: float | None, max_steps: int
+    system: System, objective: Any, solver: _Hessian, tolerance: float | None, max_iterations: int
 ) -> tuple[jax.Array, Status]:
     gradient = jax.grad(objective)
 
@@ -163,11 +165,11 @@ def _solution(
             lambda z: objective(z, *theta),
             lambda z: solver.matrix(z, theta),
             start,
-            max_steps - made,
+            max_iterations - made,
             CHORD_RATE / LATER**tries,
         )
-        left = jnp.where(code == codes.CONVERGED, max_steps, 0)
-        z, factor, status = newton(gradient, solver, near, theta, tol, left)
+        left = jnp.where(code == codes.CONVERGED, max_iterations, 0)
+        z, factor, status = newton(gradient, solver, near, theta, tolerance, left)
         extent = jnp.maximum(jnp.abs(origin), jnp.abs(z))
         small = STATIONARY * jnp.sqrt(jnp.finfo(z.dtype).eps)
         stationary = status.residual <= small * max_norm(solver.magnitude(factor.A, extent))
@@ -177,7 +179,7 @@ def _solution(
     def again(state: Any) -> jax.Array:
         _, _, made, tries, (_, _, status) = state
         failed = (status.code == codes.SINGULAR) | (status.code == codes.NO_PROGRESS)
-        return (tries == 0) | (failed & (tries < TRIES) & (made < max_steps))
+        return (tries == 0) | (failed & (tries < TRIES) & (made < max_iterations))
 
     def iterate(start: Any, theta: Sequence[Any]) -> Any:
         none = jnp.zeros((), jnp.int32)
@@ -186,7 +188,7 @@ def _solution(
         blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
         last = lax.while_loop(again, lambda s: attempt(s, theta), (*first, blank))
         _, _, made, _, (z, factor, status) = last
-        return z, factor, status._replace(steps=made + status.steps)
+        return z, factor, status._replace(iterations=made + status.iterations)
 
     equation = replace(system, function=gradient)
     return implicit_solution(
@@ -199,6 +201,6 @@ def _judged(status: Status, code: jax.Array, definite: jax.Array, stationary: ja
     singular = (status.code == codes.SINGULAR) & stationary
     last = jnp.where(singular, codes.NOT_A_MINIMUM, status.code)
     last = jnp.where(status.converged & ~definite, codes.NOT_A_MINIMUM, last)
-    stopped = jnp.where(code == codes.RUNNING, codes.MAX_STEPS, code)
+    stopped = jnp.where(code == codes.RUNNING, codes.MAX_ITERATIONS, code)
     final = jnp.where(code == codes.CONVERGED, last, stopped).astype(jnp.int32)
     return status._replace(converged=final == codes.CONVERGED, code=final)

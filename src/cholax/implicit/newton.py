@@ -71,18 +71,18 @@ def newton(
     solver: LinearSolver,
     start: jax.Array,
     theta: Sequence[Any],
-    tol: float | None,
-    max_steps: int | jax.Array,
+    tolerance: float | None,
+    max_iterations: int | jax.Array,
     damping: str = "monotone",
 ) -> tuple[jax.Array, Any, Status]:
     """Solve F(z, θ) = 0; also the last factor and a status.
 
-    Converged means one of: the estimated error of z is below `tol` times the largest iterate; every
-    |F_i| is at the rounding level of (|J||z|)_i and z is known to a digit; a correction below half
-    the digits of z no longer shrinks. The correction must also fit the Jacobian where it leads,
-    which one product tells.
+    Converged means one of: the estimated error of z is below `tolerance` times the largest iterate;
+    every |F_i| is at the rounding level of (|J||z|)_i and z is known to a digit; a correction below
+    half the digits of z no longer shrinks. The correction must also fit the Jacobian where it
+    leads, which one product tells.
     """
-    tol = default_tolerance(start.dtype) if tol is None else tol
+    tolerance = default_tolerance(start.dtype) if tolerance is None else tolerance
 
     def F(z: jax.Array) -> jax.Array:
         return residual(z, *theta)
@@ -98,7 +98,7 @@ def newton(
 
         noise = NOISE * jnp.finfo(z.dtype).eps * solver.magnitude(matrix, z)
         state = state._replace(z=z, f=f, cache=cache)
-        return _advance(F, correct, state, noise, ok, tol, damping)
+        return _advance(F, correct, state, noise, ok, tolerance, damping)
 
     shapes = jax.eval_shape(lambda z, theta: solver.factor(solver.matrix(z, theta)), start, theta)
     cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes[0])
@@ -121,7 +121,9 @@ def newton(
         jnp.full(2, unknown),
         steps,
     )
-    state = lax.while_loop(lambda s: (s.code == codes.RUNNING) & (s.steps < max_steps), body, state)
+    state = lax.while_loop(
+        lambda s: (s.code == codes.RUNNING) & (s.steps < max_iterations), body, state
+    )
     z, f = _followed(F, state)
     stuck = (state.code == codes.RUNNING) & (state.idle >= STUCK)
     code = jnp.where(stuck, codes.NO_PROGRESS, state.code)
@@ -155,7 +157,7 @@ def _advance(
     state: _State,
     noise: jax.Array,
     ok: jax.Array,
-    tol: float,
+    tolerance: float,
     damping: str,
 ) -> _State:
     """One damped or full step with a new factor, and the chord steps worth making with it."""
@@ -165,12 +167,12 @@ def _advance(
     scale = jnp.maximum(state.scale, max_norm(state.z))
     largest = jnp.maximum(state.largest, max_norm(state.f))
     lost = state.dog.on & ~dog.on
-    inner = _inner(F, correct, state, step, scale, tol, forced, lost)
+    inner = _inner(F, correct, state, step, scale, tolerance, forced, lost)
     lost = lost | (dog.on & (inner.taken == 0))
     error = max_norm(inner.step)
     # After a step that had to pass no test, a correction that grew once proves no rounding.
     settled = ~forced | (dog.same >= 2)
-    code, follow = _judge(F, correct, inner, step, (scale, largest), noise, tol, settled)
+    code, follow = _judge(F, correct, inner, step, (scale, largest), noise, tolerance, settled)
     idle, least = _progress(state, step, forced & same_sign(dog.sign, state.dog.sign))
     after = dog
     if damping == "auto":
@@ -205,13 +207,13 @@ def _judge(
     step: jax.Array,
     sizes: tuple[jax.Array, jax.Array],
     noise: jax.Array,
-    tol: float,
+    tolerance: float,
     settled: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Whether it has converged, as a code, and whether the last correction is to be added."""
     scale, largest = jnp.maximum(sizes[0], max_norm(inner.z)), sizes[1]
     full = inner.taken == 1
-    small = full & (max_norm(inner.step) <= tol * scale)
+    small = full & (max_norm(inner.step) <= tolerance * scale)
     follow = full & (small | (inner.rate <= CHORD_RATE))
     quiet = jnp.all(jnp.abs(inner.f) <= noise) & all_finite(step)
     quiet = lax.cond(quiet, lambda: _known(correct, inner, noise), lambda: quiet)
@@ -262,7 +264,7 @@ def _inner(
     state: _State,
     step: jax.Array,
     scale: jax.Array,
-    tol: float,
+    tolerance: float,
     forced: jax.Array,
     lost: jax.Array,
 ) -> _Inner:
@@ -292,7 +294,7 @@ def _inner(
             rate=rate,
             go=jnp.where(
                 accepted,
-                (inner.damping == 1) & _few_more(after, rate, tol * scale),
+                (inner.damping == 1) & _few_more(after, rate, tolerance * scale),
                 ~forced & ~found & (inner.damping > smallest) & ~_tiny(step, scale),
             ),
         )

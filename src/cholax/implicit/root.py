@@ -27,8 +27,8 @@ def root(
     linear_solver: str = "auto",
     damping: str = "auto",
     sparsity: Any = None,
-    tol: float | None = None,
-    max_steps: int = 100,
+    tolerance: float | None = None,
+    max_iterations: int = 100,
     has_status: bool = False,
     throw: bool = False,
 ) -> Any:
@@ -57,8 +57,8 @@ def root(
             in every entry; else it goes back (the watchdog technique).
         sparsity: pattern of the Jacobian where it is known: a `Pattern`, SciPy matrix or mask. One
             that misses entries makes the iteration slow or fail, never the result wrong.
-        tol: wanted error of z relative to the largest iterate, by default rounding level.
-        max_steps: most factorisations.
+        tolerance: wanted error of z relative to the largest iterate, by default rounding level.
+        max_iterations: most factorisations.
         has_status: return `(z, Status)`.
         throw: raise `ConvergenceError` where there is no solution.
 
@@ -85,7 +85,7 @@ def root(
         Derivatives* (2008), chapter 15.
     """
     options.choice(method, "root", "method", ("newton",))
-    tol, max_steps = checked_limits(tol, max_steps, "root", has_status, throw)
+    tolerance, max_iterations = checked_limits(tolerance, max_iterations, "root", has_status, throw)
     check_damping(damping, "root")
     start, unravel = ravel(z0, "root")
     pattern = None if sparsity is None else pattern_of(sparsity, "root")
@@ -94,20 +94,20 @@ def root(
         system = make_system(F, start, unravel, args, "root")
         check_square(system, "root")
         solver = choose(system.function, start, system.theta, linear_solver, pattern, "root")
-        return newton_solution(system, solver, tol, max_steps, damping)
+        return newton_solution(system, solver, tolerance, max_iterations, damping)
 
-    key = ("root", linear_solver, pattern, tol, max_steps, damping, layout(z0))
+    key = ("root", linear_solver, pattern, tolerance, max_iterations, damping, layout(z0))
     z, status = solved(solve, F, start, args, key)
     return conclude(unravel(z), status, "root", has_status, throw)
 
 
 def newton_solution(
-    system: System, solver: LinearSolver, tol: float | None, max_steps: int, damping: str
+    system: System, solver: LinearSolver, tolerance: float | None, max_iterations: int, damping: str
 ) -> tuple[Any, Any]:
     """Flat solution and status of a system by Newton's method, differentiable in theta."""
 
     def iterate(start: Any, theta: Any) -> Any:
-        return newton(system.function, solver, start, theta, tol, max_steps, damping)
+        return newton(system.function, solver, start, theta, tolerance, max_iterations, damping)
 
     return implicit_solution(
         iterate, system.function, from_factor(solver), system.start, system.theta

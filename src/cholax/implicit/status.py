@@ -14,7 +14,7 @@ from cholax._core.pickling import reduce_tuple
 
 RUNNING = -1
 CONVERGED = 0
-MAX_STEPS = 1
+MAX_ITERATIONS = 1
 SINGULAR = 2
 NO_PROGRESS = 3
 NOT_FINITE = 4
@@ -25,7 +25,8 @@ POLE = 8
 
 REASONS = {
     CONVERGED: "converged",
-    MAX_STEPS: "the steps ran out; raise max_steps, loosen tol or start nearer",
+    MAX_ITERATIONS: "the iterations ran out; raise max_iterations, loosen tolerance or start "
+    "nearer",
     SINGULAR: "the Jacobian is singular (of minimize: the Hessian indefinite) at an iterate; start "
     "elsewhere",
     NO_PROGRESS: "the last steps made no progress and more will not help; start elsewhere, choose "
@@ -47,14 +48,14 @@ class Status(NamedTuple):
 
     Attributes:
         converged: whether the solution is one; where not, the value returned is NaN.
-        steps: iterations made (for Newton methods: factorisations).
+        iterations: iterations made (for Newton methods: factorisations).
         residual: largest |F| at the solution (|z − f(z)| of a fixed point, |∇f| of a minimum).
         error: estimate of the error of the solution: the last correction, or half the bracket.
         code: the reason as an integer; `reason()` reads it.
     """
 
     converged: Any
-    steps: Any
+    iterations: Any
     residual: Any
     error: Any
     code: Any
@@ -73,23 +74,25 @@ class Status(NamedTuple):
         return REASONS[int(self.code)]
 
 
-def make_status(code: jax.Array, steps: Any, residual: jax.Array, error: jax.Array) -> Status:
+def make_status(code: jax.Array, iterations: Any, residual: jax.Array, error: jax.Array) -> Status:
     """A status from a code; an iteration still running is one whose steps ran out."""
-    code = jnp.where(code == RUNNING, MAX_STEPS, code).astype(jnp.int32)
-    return Status(code == CONVERGED, jnp.asarray(steps, jnp.int32), residual, error, code)
+    code = jnp.where(code == RUNNING, MAX_ITERATIONS, code).astype(jnp.int32)
+    return Status(code == CONVERGED, jnp.asarray(iterations, jnp.int32), residual, error, code)
 
 
 def checked_limits(
-    tol: Any, max_steps: Any, where: str, has_status: Any, throw: Any
+    tolerance: Any, max_iterations: Any, where: str, has_status: Any, throw: Any
 ) -> tuple[Any, Any]:
-    """`tol` and `max_steps` (None where left out), after a check of all options of a solver."""
+    """`tolerance` and `max_iterations` (None where left out), after a check of all options."""
     options.flag(has_status, where, "has_status")
     options.flag(throw, where, "throw")
     remedy = "Leave it out for the default."
-    tol = None if tol is None else options.tolerance(tol, where, remedy=remedy)
-    if max_steps is not None:
-        max_steps = options.count(max_steps, where, "max_steps", least=1, remedy=remedy)
-    return tol, max_steps
+    tolerance = None if tolerance is None else options.tolerance(tolerance, where, remedy=remedy)
+    if max_iterations is not None:
+        max_iterations = options.count(
+            max_iterations, where, "max_iterations", least=1, remedy=remedy
+        )
+    return tolerance, max_iterations
 
 
 def conclude(value: Any, status: Status, where: str, has_status: bool, throw: bool) -> Any:

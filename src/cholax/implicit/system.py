@@ -109,5 +109,5 @@ def check_square(system: System, where: str) -> None:
     if out.shape != (system.n,):
         raise ShapeError(
             f"{where}: need as many equations as unknowns, got {out.size} for {system.n}. "
-            "For least squares minimise the sum of squares with cx.minimize."
+            "For least squares minimize the sum of squares with cx.minimize."
         )

@@ -7,7 +7,7 @@ from jax.core import Tracer
 from cholax import primitives
 from cholax._core.errors import StructureError
 from cholax._core.failures import throwing
-from cholax.analysis import Plan, analyse
+from cholax.analysis import Plan, analyze
 from cholax.linalg import operands
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
@@ -23,7 +23,7 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
         A: a symmetric `SparseMatrix`, float32 or float64.
         ordering: `"auto"`, `"amd"`, `"minimum_fill"`, `"nested_dissection"`, `"rcm"`,
             `"natural"`, a permutation
-            (`perm[i]` is the row of A at place i), or a `Plan` from `cx.analyse`.
+            (`perm[i]` is the row of A at place i), or a `Plan` from `cx.analyze`.
         throw: raise when A is not positive definite, instead of giving NaN results: a
             `NotPositiveDefiniteError` eagerly, JAX's run-time error inside `jit`.
 
@@ -65,12 +65,12 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
 
 
 def plan_for(A: SparseMatrix, ordering: Any) -> Plan:
-    """The plan for A's pattern: `ordering` itself when it is one, else analysed or remembered."""
+    """The plan for A's pattern: `ordering` itself when it is one, else analyzed or remembered."""
     if not isinstance(ordering, Plan):
-        return analyse(A.pattern, ordering)
+        return analyze(A.pattern, ordering)
     if ordering.pattern != A.pattern:
         raise StructureError(
             "cholesky: the plan was made for another pattern "
-            f"({ordering.pattern!r}) than the matrix has ({A.pattern!r}). Call cx.analyse again."
+            f"({ordering.pattern!r}) than the matrix has ({A.pattern!r}). Call cx.analyze again."
         )
     return ordering

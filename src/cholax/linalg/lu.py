@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from cholax import primitives
 from cholax._core.errors import CholaxError, ShapeError, StructureError
 from cholax._core.failures import Factorization, LUStatus, lu_failure, throwing
-from cholax.analysis import LUPlan, analyse_lu
+from cholax.analysis import LUPlan, analyze_lu
 from cholax.analysis.lu_plan import deficiency
 from cholax.linalg import operands
 from cholax.linalg.matrix import SparseMatrix
@@ -108,19 +108,19 @@ def _avoid_zeros(A: SparseMatrix, plan: LUPlan, ordering: Any, capacity: float |
         values = values[expand(A.pattern)[1]]
     if plan.singular or values.ndim != 1 or np.all(values[plan.pivots] != 0):
         return plan
-    return analyse_lu(A.pattern, ordering, capacity=capacity, nonzero=values != 0)
+    return analyze_lu(A.pattern, ordering, capacity=capacity, nonzero=values != 0)
 
 
 def lu_plan_for(A: SparseMatrix, ordering: Any, capacity: float | None = None) -> LUPlan:
-    """The plan for A's pattern: `ordering` itself when it is one, else analysed or remembered."""
+    """The plan for A's pattern: `ordering` itself when it is one, else analyzed or remembered."""
     if not isinstance(ordering, LUPlan):
-        return analyse_lu(A.pattern, ordering, capacity=capacity)
+        return analyze_lu(A.pattern, ordering, capacity=capacity)
     if capacity is not None:
         raise StructureError("lu: the plan has a capacity already. Give a plan or a capacity.")
     if ordering.pattern != A.as_general().pattern:
         raise StructureError(
             f"lu: the plan was made for another pattern ({ordering.pattern!r}) than the matrix has "
-            f"({A.pattern!r}). Call analyse_lu again."
+            f"({A.pattern!r}). Call analyze_lu again."
         )
     return ordering
 

@@ -88,11 +88,11 @@ def jacobian(
     )
     if sparsity is None:
         return Difference(f, options, dense_jacobian, finish)
-    compute = partial(_coloured, sparsity=sparsity, verify=verify)
-    return Difference(f, options, compute, _finish_coloured)
+    compute = partial(_colored, sparsity=sparsity, verify=verify)
+    return Difference(f, options, compute, _finish_colored)
 
 
-def _coloured(
+def _colored(
     difference: Difference, x: Any, args: Any, *, sparsity: Any, verify: bool
 ) -> tuple[Any, jax.Array]:
     """The sparse Jacobian, and whether one more direction confirms it."""
@@ -158,7 +158,7 @@ def _confirmed(
     return ~jnp.any(off > 4 * bars + 0.01 * size)
 
 
-def _finish_coloured(difference: Difference, computed: Any, x: Any, args: Any) -> Any:
+def _finish_colored(difference: Difference, computed: Any, x: Any, args: Any) -> Any:
     result, confirmed = computed
     if isinstance(confirmed, Tracer):
         result = jax.tree.map(lambda v: jnp.where(confirmed, v, jnp.nan), result)

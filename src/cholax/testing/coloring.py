@@ -102,7 +102,7 @@ def check_star_coloring(coloring: Coloring) -> None:
         >>> cx.testing.check_star_coloring(color_star(cx.eye(3).pattern))
     """
     _check_type(coloring, "check_star_coloring")
-    color, neighbours = coloring.column_colors, _neighbours(coloring)
+    color, neighbours = coloring.column_colors, _neighbors(coloring)
     for v, around in neighbours.items():
         for w in around:
             assert color[v] != color[w], f"neighbours {v} and {w} share colour {color[v]}"
@@ -122,7 +122,7 @@ def check_acyclic_coloring(coloring: Coloring) -> None:
         >>> cx.testing.check_acyclic_coloring(color_acyclic(cx.eye(3).pattern))
     """
     _check_type(coloring, "check_acyclic_coloring")
-    color, neighbours = coloring.column_colors, _neighbours(coloring)
+    color, neighbours = coloring.column_colors, _neighbors(coloring)
     two_colored = defaultdict(list)
     for v, around in neighbours.items():
         for w in around:
@@ -170,7 +170,7 @@ def _entries(coloring: Coloring) -> list[tuple[int, int]]:
     return list(zip(full.rows.tolist(), full.columns.tolist(), strict=True))
 
 
-def _neighbours(coloring: Coloring) -> dict[int, set[int]]:
+def _neighbors(coloring: Coloring) -> dict[int, set[int]]:
     assert (coloring.column_colors >= 0).all(), "a vertex has no colour"
     around: dict[int, set[int]] = {v: set() for v in range(coloring.pattern.n)}
     for i, j in _entries(coloring):

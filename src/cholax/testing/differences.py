@@ -150,7 +150,8 @@ def _beside(
         even = np.all(change[:, 0] == change[:, 1], axis=0)
     both_sides = np.all(np.isclose(steps[:, 0], steps[:, 1]) | ~np.isfinite(steps[:, 0]))
     finite = np.all(np.isfinite(change[pairs // 2 :]), axis=(0, 1))
-    unchanged = np.all(change == 0, axis=(0, 1))
+    # Large steps may leave the domain; the small ones are looked at above.
+    unchanged = np.all((change == 0) | ~np.isfinite(change), axis=(0, 1))
     noise = _NOISE * np.maximum(eps * np.abs(samples[0]), np.max(spread[-4:], axis=0))
     seen = np.isfinite(slopes) & (spread > noise)
     constant = finite & (unchanged | (even & both_sides & _vanishing(slopes, seen)))

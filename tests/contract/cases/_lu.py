@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cholax.analysis import LUPlan, analyse_lu
+from cholax.analysis import LUPlan, analyze_lu
 from cholax.patterns.algebra import expand
 from cholax.primitives import lu_factor
 from tests.contract.cases._setting import Setting, Variable, free
@@ -17,7 +17,7 @@ def setting(
     """A primitive of the values, its first `caches` caches, and further operands."""
     full, source = expand(problem.pattern)
     values = free(problem.values()[source] * problem.rng.uniform(0.8, 1.0, full.nnz))
-    plan = analyse_lu(full)
+    plan = analyze_lu(full)
 
     def made(plan: LUPlan, x: Any) -> tuple[Any, ...]:
         return tuple(lu_factor(plan, x, throw=False))[:caches]

@@ -33,7 +33,7 @@ from pytensor.tensor.type import TensorType
 from cholax import primitives
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError, UnsupportedError
-from cholax.analysis import Plan, analyse
+from cholax.analysis import Plan, analyze
 from cholax.integrations.pytensor._untyped import Op, pt
 from cholax.linalg.cholesky import cholesky
 from cholax.linalg.matrix import SparseMatrix
@@ -61,7 +61,7 @@ class PatternOp(Op):
     @property
     def plan(self) -> Plan:
         """The symbolic factorisation, remembered with the pattern."""
-        return analyse(self.pattern, self.ordering)
+        return analyze(self.pattern, self.ordering)
 
     @property
     def n(self) -> int:

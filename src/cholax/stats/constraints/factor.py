@@ -139,7 +139,7 @@ class ConstrainedFactor(Factorization):
         return ~jnp.isnan(self.sound)
 
     def solve(self, b: ArrayLike) -> jax.Array:
-        """The x with A x = 0 that minimises ½xᵀQx − bᵀx: Z(ZᵀQZ)⁻¹Zᵀ b; Q⁻¹b without constraints.
+        """The x with A x = 0 that minimizes ½xᵀQx − bᵀx: Z(ZᵀQZ)⁻¹Zᵀ b; Q⁻¹b without constraints.
 
         Args:
             b: `(n,)` or `(n, r)`, dtype of the matrix.
@@ -156,7 +156,7 @@ class ConstrainedFactor(Factorization):
         return _solve(self, operands.same_dtype(b, self.Q.dtype, "solve"), None)
 
     def solve_affine(self, b: ArrayLike, e: ArrayLike | None = None) -> jax.Array:
-        """The x with A x = e that minimises ½xᵀQx − bᵀx.
+        """The x with A x = e that minimizes ½xᵀQx − bᵀx.
 
         Args:
             b: `(n,)`, dtype of the matrix.

@@ -6,7 +6,7 @@ import numpy as np
 
 from cholax._core.errors import StructureError, UnsupportedError
 from cholax._core.options import shown
-from cholax.analysis import Plan, analyse
+from cholax.analysis import Plan, analyze
 from cholax.linalg.factor_maps import FILLED
 from cholax.ordering import Given, Ordering, resolve
 from cholax.patterns import Pattern, algebra
@@ -40,17 +40,17 @@ def plan_on_plane(pattern: Pattern, local: Elimination | None, ordering: Any) ->
     groups = _order(blocks, local, resolve(ordering))
     rank = np.empty(groups.size, np.int64)
     rank[groups] = np.arange(groups.size)
-    return analyse(blocks.inner, np.argsort(rank[local.groups], kind="stable"))
+    return analyze(blocks.inner, np.argsort(rank[local.groups], kind="stable"))
 
 
 def _plan(pattern: Pattern, ordering: Any) -> Plan:
-    """`ordering` itself when it is a plan of the pattern, else analysed or remembered."""
+    """`ordering` itself when it is a plan of the pattern, else analyzed or remembered."""
     if not isinstance(ordering, Plan):
-        return analyse(pattern, ordering)
+        return analyze(pattern, ordering)
     if ordering.pattern != pattern:
         raise StructureError(
             f"constrained_cholesky: the plan was made for another pattern ({ordering.pattern!r}) "
-            f"than the matrix has ({pattern!r}). Call cx.analyse again."
+            f"than the matrix has ({pattern!r}). Call cx.analyze again."
         )
     return ordering
 
@@ -58,7 +58,7 @@ def _plan(pattern: Pattern, ordering: Any) -> Plan:
 def _order(blocks: Blocks, local: Elimination, strategy: Ordering) -> np.ndarray:
     """An order of the groups: of their graph, or as their variables first appear in one given."""
     if not isinstance(strategy, Given):
-        return analyse(blocks.quotient, strategy).perm
+        return analyze(blocks.quotient, strategy).perm
     _, first = np.unique(local.group_of[strategy.order(blocks.outer)], return_index=True)
     return np.argsort(first)
 

@@ -103,7 +103,7 @@ def constrained_cholesky(
         pins = checked_pins(pins, Q.n, where)
         pins = pins if local is None else local.coordinates_of(pins)
     chosen = choose_pins(pins, rows, null, where)
-    factor = _factorise(Q, constraints, chosen, null, plan)
+    factor = _factorize(Q, constraints, chosen, null, plan)
     return _checked(factor) if throw or throwing.value else factor
 
 
@@ -132,7 +132,7 @@ def _raise_where_failed(status: Any) -> None:
 
 @tolerant
 @partial(jax.jit, static_argnums=(2, 3, 4))
-def _factorise(
+def _factorize(
     Q: SparseMatrix,
     constraints: Constraints | None,
     pins: tuple[int, ...],

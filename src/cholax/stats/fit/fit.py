@@ -1,4 +1,4 @@
-"""`fit_ml`, `fit_map`, `fit_reml`: the parameters that maximise a Laplace log-marginal."""
+"""`fit_ml`, `fit_map`, `fit_reml`: the parameters that maximize a Laplace log-marginal."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from cholax._core.jax_compat import boundary
 from cholax.stats.constraints import Constraints
 from cholax.stats.constraints.rows import widened
 from cholax.stats.fit import status as codes
-from cholax.stats.fit.optimise import minimise
+from cholax.stats.fit._optimize import minimize
 from cholax.stats.fit.programs import Evaluator, LogPrior
 from cholax.stats.fit.progress import reporter
 from cholax.stats.fit.result import Fit, make_fit
@@ -90,7 +90,7 @@ def fit_map(
     Args:
         model: from `laplace`.
         theta0: where to start.
-        log_prior: log-density of θ as it is parametrised here: a prior on a variance is to be
+        log_prior: log-density of θ as it is parametrized here: a prior on a variance is to be
             written for its logarithm, with the Jacobian, where θ holds the logarithm.
         *args: further arguments of the model's `log_joint`.
         u0: where the first inner search starts.
@@ -232,7 +232,7 @@ def _fit(
     start = model.start if u0 is None else model.checked_start(u0, where)
     evaluator = Evaluator(model, log_prior, theta0, args, start)
     report = reporter(where, progress)
-    outcome = minimise(evaluator, flat, max_iterations=max_iterations, report=report)
+    outcome = minimize(evaluator, flat, max_iterations=max_iterations, report=report)
     if report is not None:
         report.done()
     fit = make_fit(model, log_prior, args, evaluator, outcome)

@@ -10,7 +10,7 @@ from cholax._core import options
 from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.stats.fit import status as codes
-from cholax.stats.fit.optimise import Point, minimise
+from cholax.stats.fit._optimize import Point, minimize
 
 # Wanted error of an end of the interval, in units of the signed root.
 _TARGET = 1e-6
@@ -19,7 +19,7 @@ _STEPS = 30
 
 @dataclass(frozen=True)
 class Profile:
-    """The objective maximised over all parameters but one.
+    """The objective maximized over all parameters but one.
 
     Attributes:
         name: of the parameter.
@@ -93,10 +93,10 @@ class _Profiler:
         return 1.0 / error if error > 0 else 1.0
 
     def visit(self, value: float) -> _Visit:
-        """Maximise over the others at a value, from the nearest visit."""
+        """Maximize over the others at a value, from the nearest visit."""
         near = min(self.visits, key=lambda v: abs(v.value - value))
         part = _Slice(self.fit.evaluator, self.place, value)
-        out = minimise(part, near.others, max_iterations=self.limit)
+        out = minimize(part, near.others, max_iterations=self.limit)
         self.converged &= out.code == codes.CONVERGED
         objective = -out.point.value
         sign = 1.0 if value >= self.centre else -1.0

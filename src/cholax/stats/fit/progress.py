@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cholax.stats.fit.optimise import Outcome
+from cholax.stats.fit._optimize import Outcome
 
 
 class Reporter:

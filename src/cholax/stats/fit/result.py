@@ -12,9 +12,9 @@ import numpy as np
 from cholax._core.pickling import Portable
 from cholax.linalg.matrix import SparseMatrix
 from cholax.stats.fit import status as codes
+from cholax.stats.fit._optimize import Outcome
 from cholax.stats.fit.delta import Delta, delta
 from cholax.stats.fit.joint import joint_precision, joint_sample
-from cholax.stats.fit.optimise import Outcome
 from cholax.stats.fit.profile import Profile, profile
 from cholax.stats.fit.programs import Evaluator, LogPrior
 from cholax.stats.fit.status import FitStatus
@@ -77,7 +77,7 @@ class Fit(Portable):
 
     @property
     def log_marginal(self) -> float:
-        """Log-marginal at θ̂: the maximised log-likelihood of `fit_ml`."""
+        """Log-marginal at θ̂: the maximized log-likelihood of `fit_ml`."""
         return float(self.result.log_marginal)
 
     @property
@@ -155,7 +155,7 @@ class Fit(Portable):
         points: int = 12,
         max_iterations: int = 200,
     ) -> Profile:
-        """Profile the objective over one parameter: maximised over all others at each value.
+        """Profile the objective over one parameter: maximized over all others at each value.
 
         Args:
             parameter: place in the flat θ, or a name from `names()`.

@@ -42,7 +42,7 @@ class GMRF(Portable):
     m = E x,
 
         log p(x) = −(n − k)/2 log 2π + ½ log|ZᵀQZ| − ½ (x − m)ᵀQ(x − m)
-        m        = the point of the plane that minimises ½(x − μ)ᵀQ(x − μ); μ where μ is on it
+        m        = the point of the plane that minimizes ½(x − μ)ᵀQ(x − μ); μ where μ is on it
         Cov x    = Z(ZᵀQZ)⁻¹Zᵀ                   (the pseudo-inverse of Q for B = Vᵀ)
 
     This is the density with respect to the length, area, ... of the plane (R-INLA's convention).
@@ -271,7 +271,7 @@ class GMRF(Portable):
         return 0.5 * (self.rank * (1 + _LOG_2PI) - self.log_det())
 
     def sample(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
-        """Draw; differentiable in mean, precision and e (a reparametrised draw).
+        """Draw; differentiable in mean, precision and e (a reparametrized draw).
 
         An intrinsic field is drawn on its plane, with Wᵀx = Wᵀμ.
 

@@ -49,7 +49,7 @@ _NOISE, _STALLED = 8.0, 1e3
 _SHORTEST = 1e-12
 
 Scalar = Callable[[jax.Array], jax.Array]
-Factorise = Callable[[SparseMatrix], ConstrainedFactor]
+Factorize = Callable[[SparseMatrix], ConstrainedFactor]
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Objective:
     Attributes:
         value: u ↦ f(u).
         expansion: u ↦ value, gradient, Hessian.
-        factorise: Hessian ↦ factor on the plane of the constraints.
+        factorize: Hessian ↦ factor on the plane of the constraints.
         constraints: the plane, or None.
     """
 
     value: Scalar
     expansion: Callable[[jax.Array], tuple[jax.Array, jax.Array, SparseMatrix]]
-    factorise: Factorise
+    factorize: Factorize
     constraints: Constraints | None
 
 
@@ -109,7 +109,7 @@ class _Search(NamedTuple):
 def find_mode(
     objective: Objective, start: jax.Array, options: Options
 ) -> tuple[jax.Array, SparseMatrix, ConstrainedFactor, LaplaceStatus]:
-    """The minimiser of f on the plane, its Hessian, the factor of that, and a status."""
+    """The minimizer of f on the plane, its Hessian, the factor of that, and a status."""
     if objective.constraints is not None:
         start = objective.constraints.project(start)
     tolerance = options.target(start.dtype)
@@ -141,7 +141,7 @@ def _initial(objective: Objective, start: jax.Array) -> _State:
 
     H = blank(lambda u: objective.expansion(u)[2], start)
     factor = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(objective.factorise, H)
+        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(objective.factorize, H)
     )
     number, count = jnp.zeros((), start.dtype), jnp.zeros((), jnp.int32)
     return _State(
@@ -162,7 +162,7 @@ def _initial(objective: Objective, start: jax.Array) -> _State:
 def _iterate(objective: Objective, state: _State, tolerance: float) -> _State:
     """One new Hessian and its factor; where its step is not negligible yet, that and more."""
     value, gradient, H = objective.expansion(state.u)
-    shifted = _regularised(objective.factorise, H, state)
+    shifted = _regularized(objective.factorize, H, state)
     factor, plain = shifted.factor, shifted.plain
     step = -factor.solve(gradient)
     units = jnp.sqrt(_sizes(H))
@@ -223,7 +223,7 @@ class _Shifted(NamedTuple):
     tries: jax.Array
 
 
-def _regularised(factorise: Factorise, H: SparseMatrix, state: _State) -> _Shifted:
+def _regularized(factorize: Factorize, H: SparseMatrix, state: _State) -> _Shifted:
     """The factor of H, or of the first matrix made from it that is positive definite on the plane.
 
     Where H is what was factored last (Gaussian models), that factor serves again.
@@ -239,7 +239,7 @@ def _regularised(factorise: Factorise, H: SparseMatrix, state: _State) -> _Shift
         alone = plain | (reflects & (made.tries == 1))
         shift = jnp.where(alone, jnp.zeros_like(grown), grown)
         added = jnp.where(plain, jnp.zeros_like(sizes), 2 * negative + shift * sizes)
-        factor = factorise(H.add_diagonal(added))
+        factor = factorize(H.add_diagonal(added))
         pivot = jnp.where(plain, factor.pivot, made.pivot).astype(jnp.int32)
         return _Shifted(factor, shift, plain, pivot, made.tries + 1)
 

@@ -1,6 +1,6 @@
 """The Gaussian approximation at the mode as a differentiable function of the parameters.
 
-With f = −log_joint, û(θ) its minimiser on the plane A u = e, H(u, θ) its Hessian and K(b, e) the
+With f = −log_joint, û(θ) its minimizer on the plane A u = e, H(u, θ) its Hessian and K(b, e) the
 solution x of [H Aᵀ; A 0] [x; λ] = [b; e],
 
     dû = K(−∂_θ∇f dθ, de)        dH = ∂_u H dû + ∂_θ H dθ        dL = C(L)[dH]
@@ -73,7 +73,7 @@ class Problem:
         """The constraints with a right-hand side of this trace."""
         return None if self.constraints is None else Constraints(self.constraints.rows, e)
 
-    def factorise(self, H: SparseMatrix) -> ConstrainedFactor:
+    def factorize(self, H: SparseMatrix) -> ConstrainedFactor:
         """Factor a Hessian on the plane through the origin."""
         left = inside(H, self.constraints)
         factor = cholesky(pinned(left, self.pins), ordering=self.plan)
@@ -129,7 +129,7 @@ def _search(problem: Problem, start: jax.Array, e: Any, residuals: Sequence[Any]
     objective = Objective(
         value=lambda u: problem.energy(u, *residuals),
         expansion=lambda u: problem.expansion(u, *residuals),
-        factorise=problem.factorise,
+        factorize=problem.factorize,
         constraints=problem.plane(e),
     )
     u, H, factor, status = find_mode(objective, start, problem.options)

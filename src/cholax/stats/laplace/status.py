@@ -11,7 +11,7 @@ from cholax._core.errors import ConvergenceError
 from cholax._core.pickling import reduce_tuple
 from cholax.implicit.status import (
     CONVERGED,
-    MAX_STEPS,
+    MAX_ITERATIONS,
     NO_PROGRESS,
     NOT_A_MINIMUM,
     NOT_FINITE,
@@ -22,8 +22,8 @@ WRONG_SPARSITY = 8
 
 REASONS = {
     CONVERGED: "converged",
-    MAX_STEPS: "the iterations ran out; raise max_iterations or start nearer, or the mode is at "
-    "infinity (a separated response under a flat prior)",
+    MAX_ITERATIONS: "the iterations ran out; raise max_iterations or start nearer, or the mode "
+    "is at infinity (a separated response under a flat prior)",
     NO_PROGRESS: "no step raises log_joint although its gradient is not zero; it may have a kink, "
     "or its gradient may be wrong",
     NOT_FINITE: "log_joint or its gradient is not finite at the start; look for NaN in data and "
@@ -91,4 +91,4 @@ def _check(code: Any, gradient_norm: Any, pivot: Any) -> None:
 
 def settle(code: jax.Array) -> jax.Array:
     """The final code: an iteration still running is one whose steps ran out."""
-    return jnp.where(code == RUNNING, MAX_STEPS, code).astype(jnp.int32)
+    return jnp.where(code == RUNNING, MAX_ITERATIONS, code).astype(jnp.int32)

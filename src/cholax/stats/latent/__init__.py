@@ -6,7 +6,7 @@ entry against dense twins and finite differences.
 
 from cholax.stats.latent._model import Hyperparameter as Hyperparameter
 from cholax.stats.latent._model import LatentModel as LatentModel
-from cholax.stats.latent._model import Parametrisation as Parametrisation
+from cholax.stats.latent._model import Parametrization as Parametrization
 from cholax.stats.latent.autoregressive import ar1 as ar1
 from cholax.stats.latent.besag import besag as besag
 from cholax.stats.latent.bym2 import bym2 as bym2

@@ -34,7 +34,7 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True)
-class Parametrisation:
+class Parametrization:
     """One choice of hyperparameters, and how the model's first choice follows from them."""
 
     parameters: tuple[Hyperparameter, ...]
@@ -58,7 +58,7 @@ class LatentModel(Remade):
     Attributes:
         name: of the family.
         pattern: of the precision, symmetric.
-        parametrisations: alternative sets of hyperparameters; the first one is the model's own.
+        parametrizations: alternative sets of hyperparameters; the first one is the model's own.
         null_space: `(n, d)` orthonormal basis of what the precision maps to zero, an array or, for
             large products, a SciPy sparse array; `None` where it depends on the hyperparameters
             and the constraints exclude it.
@@ -68,7 +68,7 @@ class LatentModel(Remade):
 
     name: str
     pattern: Pattern
-    parametrisations: tuple[Parametrisation, ...]
+    parametrizations: tuple[Parametrization, ...]
     values: Callable[..., jax.Array]
     null_space: Any = None
     constraints: Constraints | None = None
@@ -84,7 +84,7 @@ class LatentModel(Remade):
     @property
     def hyperparameters(self) -> tuple[Hyperparameter, ...]:
         """The model's own hyperparameters, with their supports."""
-        return self.parametrisations[0].parameters
+        return self.parametrizations[0].parameters
 
     @property
     def rank_deficiency(self) -> int:
@@ -114,20 +114,20 @@ class LatentModel(Remade):
         return as_null_space(self.null_space, self.n, self.name) or EMPTY
 
     def __repr__(self) -> str:
-        choices = " or ".join(f"({', '.join(p.names)})" for p in self.parametrisations)
+        choices = " or ".join(f"({', '.join(p.names)})" for p in self.parametrizations)
         return f"LatentModel({self.name}, n={self.n}, hyperparameters={choices})"
 
     def precision(self, **hyper: ArrayLike) -> SparseMatrix:
         """The precision matrix for one set of hyperparameters.
 
         Args:
-            **hyper: the hyperparameters of one of the parametrisations, by name.
+            **hyper: the hyperparameters of one of the parametrizations, by name.
 
         Returns:
             A symmetric `SparseMatrix` on `pattern`.
 
         Raises:
-            ArgumentError: names that fit no parametrisation.
+            ArgumentError: names that fit no parametrization.
             DtypeError: hyperparameters of different dtypes.
         """
         return SparseMatrix(self.values(**self.canonical(**hyper)), self.pattern)
@@ -172,13 +172,13 @@ class LatentModel(Remade):
         return self.effect_values(**self.canonical(**hyper))
 
     def canonical(self, **hyper: ArrayLike) -> Hypers:
-        """Convert hyperparameters of any parametrisation to the model's own, NaN outside."""
+        """Convert hyperparameters of any parametrization to the model's own, NaN outside."""
         given = set(hyper)
-        for choice in self.parametrisations:
+        for choice in self.parametrizations:
             if given == set(choice.names):
                 arrays = as_arrays(hyper, choice.parameters, self.name)
                 return arrays if choice.convert is None else choice.convert(**arrays)
-        choices = " or ".join(f"({', '.join(p.names)})" for p in self.parametrisations)
+        choices = " or ".join(f"({', '.join(p.names)})" for p in self.parametrizations)
         raise ArgumentError(
             f"{self.name}: need the hyperparameters {choices} by name, got "
             f"({', '.join(sorted(given))}). Pass exactly one of these sets."
@@ -223,10 +223,10 @@ PRECISION = Hyperparameter("precision", POSITIVE)
 SD = Hyperparameter("sd", POSITIVE)
 
 
-def with_precision(*others: Hyperparameter) -> tuple[Parametrisation, ...]:
-    """Parametrisations (precision, ...) and (sd, ...), for models that scale by a precision."""
+def with_precision(*others: Hyperparameter) -> tuple[Parametrization, ...]:
+    """Parametrizations (precision, ...) and (sd, ...), for models that scale by a precision."""
 
     def from_sd(sd: jax.Array, **rest: jax.Array) -> Hypers:
         return {"precision": sd**-2.0, **rest}
 
-    return Parametrisation((PRECISION, *others)), Parametrisation((SD, *others), from_sd)
+    return Parametrization((PRECISION, *others)), Parametrization((SD, *others), from_sd)

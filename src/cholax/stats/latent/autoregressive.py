@@ -11,7 +11,7 @@ from cholax.stats.latent._model import (
     Hyperparameter,
     Hypers,
     LatentModel,
-    Parametrisation,
+    Parametrization,
     with_precision,
 )
 from cholax.stats.latent._sizes import check_size
@@ -63,14 +63,14 @@ def ar1(n: int) -> LatentModel:
     return LatentModel(
         "ar1",
         pattern,
-        _parametrisations(),
+        _parametrizations(),
         values,
         null_space=np.zeros((n, 0)),
         cheap_log_det=log_det,
     )
 
 
-def _parametrisations() -> tuple[Parametrisation, ...]:
+def _parametrizations() -> tuple[Parametrization, ...]:
     rho = Hyperparameter("rho", Interval(-1.0, 1.0))
 
     def from_precision(innovation_precision: jax.Array, rho: jax.Array) -> Hypers:
@@ -83,6 +83,6 @@ def _parametrisations() -> tuple[Parametrisation, ...]:
     sd = Hyperparameter("innovation_sd", POSITIVE)
     return (
         *with_precision(rho),
-        Parametrisation((precision, rho), from_precision),
-        Parametrisation((sd, rho), from_sd),
+        Parametrization((precision, rho), from_precision),
+        Parametrization((sd, rho), from_sd),
     )

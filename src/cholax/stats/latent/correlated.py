@@ -7,7 +7,7 @@ import numpy as np
 from cholax._core.pickling import recipe
 from cholax.patterns import Pattern
 from cholax.stats.correlation import CholeskyCorrelation
-from cholax.stats.latent._model import Hyperparameter, Hypers, LatentModel, Parametrisation
+from cholax.stats.latent._model import Hyperparameter, Hypers, LatentModel, Parametrization
 from cholax.stats.latent._sizes import check_size
 from cholax.stats.support import POSITIVE, REAL
 
@@ -59,14 +59,14 @@ def iidkd(n: int, k: int) -> LatentModel:
     return LatentModel(
         "iidkd",
         pattern,
-        _parametrisations(k),
+        _parametrizations(k),
         values,
         null_space=np.zeros((n * k, 0)),
         cheap_log_det=log_det,
     )
 
 
-def _parametrisations(k: int) -> tuple[Parametrisation, ...]:
+def _parametrizations(k: int) -> tuple[Parametrization, ...]:
     sd = Hyperparameter("sd", POSITIVE, (k,))
     correlation = Hyperparameter("correlation_cholesky", CholeskyCorrelation(k), (k, k))
     factor = Hyperparameter("covariance_cholesky", REAL, (k, k))
@@ -82,9 +82,9 @@ def _parametrisations(k: int) -> tuple[Parametrisation, ...]:
         return {"factor": jnp.linalg.cholesky(covariance)}
 
     return (
-        Parametrisation((sd, correlation), from_sd),
-        Parametrisation((factor,), from_factor),
-        Parametrisation((covariance,), from_covariance),
+        Parametrization((sd, correlation), from_sd),
+        Parametrization((factor,), from_factor),
+        Parametrization((covariance,), from_covariance),
     )
 
 

@@ -12,7 +12,7 @@ from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix
 from cholax.stats.constraints import Constraints
 from cholax.stats.latent._intrinsic import orthonormal
-from cholax.stats.latent._model import Hyperparameter, LatentModel, Parametrisation
+from cholax.stats.latent._model import Hyperparameter, LatentModel, Parametrization
 from cholax.stats.support import REAL, Support
 
 
@@ -83,7 +83,7 @@ def generic(
     return LatentModel(
         where,
         pattern,
-        (Parametrisation(parameters),),
+        (Parametrization(parameters),),
         values,
         null_space=V,
         constraints=constraints,

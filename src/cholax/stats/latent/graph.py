@@ -172,7 +172,7 @@ def _checked(graph: Any, where: str) -> sp.csr_array:
         raise StructureError(
             f"{where}: weights must be symmetric, got {W[i, j]} at ({i}, {j}) and {W[j, i]} at "
             f"({j}, {i}). Symmetrise them, W.maximum(W.T) for neighbours; for directed or "
-            "row-standardised weights use cx.stats.sar."
+            "row-standardized weights use cx.stats.sar."
         )
     return sp.csr_array(0.5 * (W + W.T))
 

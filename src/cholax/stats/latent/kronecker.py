@@ -21,7 +21,7 @@ from cholax.stats.latent._model import (
     SD,
     Hyperparameter,
     LatentModel,
-    Parametrisation,
+    Parametrization,
 )
 
 
@@ -93,7 +93,7 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
     return LatentModel(
         f"{first.name}⊗{second.name}",
         pattern,
-        _parametrisations(first, second),
+        _parametrizations(first, second),
         values,
         null_space=_null_space(first, second),
         constraints=_constraints(first, second),
@@ -172,7 +172,7 @@ def _identity(n: int) -> Any:
     return sp.csr_array(sp.eye_array(n))
 
 
-def _parametrisations(first: LatentModel, second: LatentModel) -> tuple[Parametrisation, ...]:
+def _parametrizations(first: LatentModel, second: LatentModel) -> tuple[Parametrization, ...]:
     choices = [_without_precision(part) for part in (first, second)]
     names = [_names(part) for part in choices]
     clashes = names[0] & names[1]
@@ -186,26 +186,26 @@ def _parametrisations(first: LatentModel, second: LatentModel) -> tuple[Parametr
         for scale in (PRECISION, SD) if both else (None,):
             own = () if scale is None else (scale,)
             convert = _converter(pair, renamed, (first, second), scale)
-            found.append(Parametrisation((*own, *renamed[0], *renamed[1]), convert))
+            found.append(Parametrization((*own, *renamed[0], *renamed[1]), convert))
     return tuple(found)
 
 
 def _scales(part: LatentModel) -> bool:
-    return any("precision" in choice.names for choice in part.parametrisations)
+    return any("precision" in choice.names for choice in part.parametrizations)
 
 
-def _without_precision(part: LatentModel) -> tuple[Parametrisation, ...]:
+def _without_precision(part: LatentModel) -> tuple[Parametrization, ...]:
     """The choices of hyperparameters beside the scale, if the scale is a precision."""
     if not _scales(part):
-        return part.parametrisations
+        return part.parametrizations
     return tuple(
-        Parametrisation(tuple(p for p in choice.parameters if p.name != "precision"))
-        for choice in part.parametrisations
+        Parametrization(tuple(p for p in choice.parameters if p.name != "precision"))
+        for choice in part.parametrizations
         if "precision" in choice.names
     )
 
 
-def _names(choices: Iterable[Parametrisation]) -> set[str]:
+def _names(choices: Iterable[Parametrization]) -> set[str]:
     return {name for choice in choices for name in choice.names}
 
 

@@ -13,7 +13,7 @@ from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix
 from cholax.linalg.shortcuts import log_det as sparse_log_det
 from cholax.stats.latent._combination import combination
-from cholax.stats.latent._model import Hyperparameter, Hypers, LatentModel, Parametrisation
+from cholax.stats.latent._model import Hyperparameter, Hypers, LatentModel, Parametrization
 from cholax.stats.mesh import FiniteElements
 from cholax.stats.support import POSITIVE
 
@@ -83,16 +83,16 @@ def matern(domain: Any, *, alpha: Literal[1, 2] = 2) -> LatentModel:
     return LatentModel(
         "matern",
         pattern,
-        _parametrisations(alpha, fem.dimension),
+        _parametrizations(alpha, fem.dimension),
         values,
         null_space=np.zeros((n, 0)),
         cheap_log_det=log_det,
     )
 
 
-def _parametrisations(alpha: int, dimension: int) -> tuple[Parametrisation, ...]:
+def _parametrizations(alpha: int, dimension: int) -> tuple[Parametrization, ...]:
     kappa, tau = Hyperparameter("kappa", POSITIVE), Hyperparameter("tau", POSITIVE)
-    own = Parametrisation((kappa, tau))
+    own = Parametrization((kappa, tau))
     nu = alpha - dimension / 2
     if nu <= 0:
         return (own,)
@@ -104,7 +104,7 @@ def _parametrisations(alpha: int, dimension: int) -> tuple[Parametrisation, ...]
         return {"kappa": kappa, "tau": tau}
 
     extent, sd = Hyperparameter("range", POSITIVE), Hyperparameter("sd", POSITIVE)
-    return Parametrisation((extent, sd), convert), own
+    return Parametrization((extent, sd), convert), own
 
 
 def _elements(domain: Any) -> FiniteElements:

@@ -20,11 +20,11 @@ _DENSE = 200
 
 @recipe
 def sar(
-    weights: Any, *, row_standardise: bool = False, bounds: tuple[float, float] | None = None
+    weights: Any, *, row_standardize: bool = False, bounds: tuple[float, float] | None = None
 ) -> LatentModel:
     """Simultaneous autoregression x = ρ W x + ε with ε ~ N(0, I/τ).
 
-    Q = τ (I - ρW)ᵀ(I - ρW). W need not be symmetric: weights are often row-standardised. The
+    Q = τ (I - ρW)ᵀ(I - ρW). W need not be symmetric: weights are often row-standardized. The
     interval of ρ around 0 on which I - ρW is regular ends at 1/λ, λ the extreme eigenvalues of W;
     for W neither symmetric nor with row or column sums 1 it is taken as ±1/max |λ|.
     Hyperparameters: `precision` τ > 0, or `sd`; with `rho` in that interval.
@@ -32,7 +32,7 @@ def sar(
     Args:
         weights: square SciPy sparse matrix of any sign, zero diagonal; or spatial weights with an
             attribute `sparse`, or a `Graph`.
-        row_standardise: divide each row by its sum first; rows of zeros stay.
+        row_standardize: divide each row by its sum first; rows of zeros stay.
         bounds: another interval of ρ.
 
     Returns:
@@ -44,7 +44,7 @@ def sar(
 
     Example:
         >>> from cholax.stats import Graph, sar
-        >>> model = sar(Graph.from_edges(3, [[0, 1], [1, 2]]), row_standardise=True)
+        >>> model = sar(Graph.from_edges(3, [[0, 1], [1, 2]]), row_standardize=True)
         >>> model.precision(precision=1.0, rho=0.5).to_dense().tolist()
         [[1.0625, -0.75, 0.0625], [-0.75, 1.5, -0.75], [0.0625, -0.75, 1.0625]]
 
@@ -56,7 +56,7 @@ def sar(
         raise ArgumentError(
             "sar: weights must be finite with zeros on the diagonal. Check W.data and W.diagonal()."
         )
-    if row_standardise:
+    if row_standardize:
         sums = np.asarray(W.sum(axis=1)).ravel()
         W = sp.csc_array(sp.diags_array(1.0 / np.where(sums == 0, 1.0, sums)) @ W)
     rho = Hyperparameter("rho", Interval(*(bounds or _bounds(W))))

@@ -37,7 +37,7 @@ def profile_confint(
     """Intervals for fixed effects, `sd(group.column)`, `cor(group.a,b)` and `sigma`.
 
     Args:
-        fit: of a linear mixed model; after REML the likelihood is maximised first.
+        fit: of a linear mixed model; after REML the likelihood is maximized first.
         level: coverage.
         parameters: names, by default all.
 

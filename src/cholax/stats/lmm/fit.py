@@ -13,12 +13,12 @@ import scipy.linalg
 
 from cholax._core import options
 from cholax._core.failures import tolerant
+from cholax.stats.lmm._optimize import Optimum, minimize
 from cholax.stats.lmm.deviance import Profile
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.layout import Layout
 from cholax.stats.lmm.model import LinearMixedModel
-from cholax.stats.lmm.optimise import Optimum, minimise
 from cholax.stats.lmm.prediction import Uncertainty
 from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
 
@@ -37,7 +37,7 @@ def lmm(
 ) -> "LMMFit":
     """Fit y = Xβ + Zb + ε, a linear mixed model, from a formula in lme4's notation.
 
-    The profiled deviance (or REML criterion) is minimised over the relative covariance factors θ
+    The profiled deviance (or REML criterion) is minimized over the relative covariance factors θ
     with its exact gradient, and the minimum confirmed by the exact Hessian. Covariates are scaled
     on the way; results are on their own scale. θ is searched without bounds: the criterion
     depends on ΛΛᵀ alone, so beyond θ_ii = 0 it goes on smoothly and a bound could only stop a
@@ -89,7 +89,7 @@ def lmm(
 def search(
     model: LinearMixedModel, theta: np.ndarray, reml: bool, max_evaluations: int, progress: Any
 ) -> Optimum:
-    """Minimise the criterion in internal coordinates."""
+    """Minimize the criterion in internal coordinates."""
     logarithmic, scale = model.layout.search_scale()
     ready = model.compile_hessian(reml=reml)
 
@@ -98,7 +98,7 @@ def search(
         return model.hessian(x, reml=reml)
 
     with progress_reporter(progress) as report:
-        return minimise(
+        return minimize(
             partial(model.value_and_gradient, reml=reml),
             hessian,
             model.to_internal(theta),

@@ -16,13 +16,13 @@ from cholax._core.errors import ArgumentError, UnsupportedError
 from cholax._core.failures import tolerant
 from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
+from cholax.stats.lmm._optimize import Optimum, minimize
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
 from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
 from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.model import theta_names
-from cholax.stats.lmm.optimise import Optimum, minimise
 from cholax.stats.lmm.prediction import Uncertainty
 from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
 
@@ -48,7 +48,7 @@ def glmm(
 ) -> "GLMMFit":
     """Fit y_i ~ family(η_i), η = offset + Xβ + Zb, from a formula in lme4's notation.
 
-    −2 log L by Laplace's method is minimised over β, the covariance factors θ and the family's
+    −2 log L by Laplace's method is minimized over β, the covariance factors θ and the family's
     own parameters, with exact gradients; the exact Hessian confirms the minimum and gives the
     standard errors. Covariates are scaled on the way; results are on their own scale.
 
@@ -94,7 +94,7 @@ def glmm(
     objective = _Objective(model)
     logarithmic, scale = _search_scale(model)
     with progress_reporter(progress) as report:
-        found = minimise(
+        found = minimize(
             objective.value_and_gradient,
             objective.hessian,
             _start(model),
@@ -152,7 +152,7 @@ def _start(model: GeneralizedLinearMixedModel) -> np.ndarray:
     """The fit without random effects, and T̃ = ½ I."""
     p, _, extra = model.program.sizes
     program, rows = model.program, model.rows
-    found = minimise(
+    found = minimize(
         lambda x: program.fixed_value_and_gradient(jnp.asarray(x), rows),
         lambda x: np.asarray(program.fixed_hessian(jnp.asarray(x), rows)),
         np.zeros(p + extra),

@@ -43,7 +43,7 @@ def lkj(k: int, concentration: float = 1.0) -> Prior:
 
     def density(C: jax.Array) -> jax.Array:
         log_diagonal = jnp.log(jnp.diagonal(jnp.linalg.cholesky(C)))
-        constant = _log_normaliser(k, concentration, C.dtype)
+        constant = _log_normalizer(k, concentration, C.dtype)
         return 2.0 * (concentration - 1.0) * jnp.sum(log_diagonal) - constant
 
     def sampler(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -83,7 +83,7 @@ def lkj_cholesky(k: int, concentration: float = 1.0) -> Prior:
         log_diagonal = jnp.log(jnp.diagonal(L))
         powers = k - 3 - jnp.arange(k, dtype=L.dtype) + 2.0 * concentration
         # The first entry is 1 whatever the matrix.
-        constant = _log_normaliser(k, concentration, L.dtype)
+        constant = _log_normalizer(k, concentration, L.dtype)
         return jnp.sum(powers[1:] * log_diagonal[1:]) - constant
 
     def sampler(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -101,7 +101,7 @@ def _check(where: str, k: int, concentration: float) -> None:
         raise ArgumentError(f"{where}: the order must be at least 2, got {k!r}.")
 
 
-def _log_normaliser(k: int, concentration: float, dtype: np.dtype) -> jax.Array:
+def _log_normalizer(k: int, concentration: float, dtype: np.dtype) -> jax.Array:
     """With i = 1..k-1, the sum of i/2 log π + log Γ(η + (k-1-i)/2) - log Γ(η + (k-1)/2)."""
     eta, i = jnp.asarray(concentration, dtype), jnp.arange(1, k, dtype=dtype)
     terms = 0.5 * i * math.log(math.pi) + gammaln(eta + 0.5 * (k - 1 - i))

@@ -42,7 +42,7 @@ def maximum_of_rows(x):
 
 
 @case(6)
-def standardised(x):
+def standardized(x):
     return (x - x.mean()) / x.std()
 
 

@@ -63,7 +63,7 @@ class Optimum(NamedTuple):
         return float(np.max(np.abs(self.gradient), initial=0.0))
 
 
-def minimise(
+def minimize(
     value_and_gradient: Value,
     hessian: Callable[[np.ndarray], np.ndarray],
     start: np.ndarray,
@@ -75,7 +75,7 @@ def minimise(
     max_newton: int = 20,
     progress: Callable[[int, float, float], Any] | None = None,
 ) -> Optimum:
-    """Minimise without constraints: L-BFGS from `start`, then guarded Newton steps.
+    """Minimize without constraints: L-BFGS from `start`, then guarded Newton steps.
 
     Standard deviations are far from their optimum at first, where the criterion is a smooth
     function of their logarithms; but an optimum of zero is at infinity there. So L-BFGS takes the
@@ -98,9 +98,9 @@ def minimise(
 
     Example:
         >>> import numpy as np
-        >>> from cholax.stats.lmm.optimise import minimise
+        >>> from cholax.stats.lmm.optimize import minimize
         >>> f = lambda x: (float(np.sum((x - 1) ** 4 + x**2)), 4 * (x - 1) ** 3 + 2 * x)
-        >>> found = minimise(f, lambda x: np.diag(12 * (x - 1) ** 2 + 2), np.zeros(1))
+        >>> found = minimize(f, lambda x: np.diag(12 * (x - 1) ** 2 + 2), np.zeros(1))
         >>> found.converged, round(float(found.x[0]), 6)
         (True, 0.410245)
     """

@@ -1,4 +1,4 @@
-"""Minimise a smooth function of a few parameters: BFGS from an exact Hessian, then Newton.
+"""Minimize a smooth function of a few parameters: BFGS from an exact Hessian, then Newton.
 
 Few parameters, costly evaluations, exact gradients, and Hessians at the price of a few gradients:
 the first Hessian (its eigenvalues made positive) sets the scale of every direction, so units of
@@ -47,7 +47,7 @@ class Point(NamedTuple):
 
 
 class Function(Protocol):
-    """What is minimised."""
+    """What is minimized."""
 
     def __call__(self, x: np.ndarray) -> Point:
         """Value and gradient."""
@@ -87,14 +87,14 @@ class Outcome:
     trace: list[tuple[float, float]] = field(default_factory=list)
 
 
-def minimise(
+def minimize(
     function: Function,
     start: np.ndarray,
     *,
     max_iterations: int,
     report: Callable[[Outcome], None] | None = None,
 ) -> Outcome:
-    """Minimise from `start`; everything about the end is in the outcome."""
+    """Minimize from `start`; everything about the end is in the outcome."""
     search = _Search(function, np.asarray(start, float), max_iterations, report)
     search.descend()
     return search.outcome
