@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import cholax as cx
-from cholax._core.errors import ShapeError, StructureError
+from cholax._core.errors import ArgumentError, ShapeError, StructureError
 from cholax.ordering import OrderingError
 from tests.linalg.twins import assert_close, grid_problem, random_problem, tol
 
@@ -391,3 +391,19 @@ def test_algebra_feeds_the_factor_without_leaving_the_trace():
     gradient = jax.grad(f, argnums=(0, 1))(2.5, d)
     want = np.trace(inverse @ dense(problem)), np.diag(dense_B @ inverse @ dense_B.T)
     assert_close(gradient, want, tol.gradient("float64"))
+
+
+def test_factor_and_lu_answer_to_the_same_calls():
+    A = PROBLEMS["grid"].matrix()
+    F, G = cx.cholesky(A), cx.lu(A)
+    b = np.linspace(-1.0, 1.0, A.n)
+    for x in (F.solve(b, transpose=True), G.solve(b, transpose=True), G.solve(b)):
+        np.testing.assert_allclose(x, F.solve(b), rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(F.slogdet(), G.slogdet(), rtol=1e-12)
+    np.testing.assert_allclose(F.log_det(), G.log_det(), rtol=1e-12)
+    with pytest.raises(TypeError, match="positional"):
+        G.solve(b, True)
+    with pytest.raises(ArgumentError, match="transpose must be True or False"):
+        F.solve(b, transpose="yes")
+    bad = cx.cholesky(-1.0 * cx.eye(2)).slogdet()
+    assert np.isnan(bad).all()

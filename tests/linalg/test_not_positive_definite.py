@@ -215,5 +215,5 @@ def test_one_bad_member_of_a_batch_is_nan_alone():
 
 def test_batches_of_factors_are_mapped_not_called():
     factors = jax.vmap(lambda v: cx.cholesky(PROBLEM.matrix(v)))(np.stack([PROBLEM.values] * 3))
-    with pytest.raises(ShapeError, match=r"batch of factors, of shape \(3,\).*jax.vmap"):
+    with pytest.raises(ShapeError, match=r"batch of factorisations, of shape \(3,\).*jax.vmap"):
         factors.solve(ONES)

@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def deviations():
     """Largest deviations from the unsharded results, from a process with two host devices."""
     program = Path(__file__).with_name("sharded_program.py")
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "PYTHONPATH": str(ROOT)}
+    flags = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
     result = subprocess.run(
         [sys.executable, str(program)],
         env=os.environ | flags,

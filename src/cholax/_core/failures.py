@@ -173,6 +173,11 @@ class Factorization(Portable):
         inside = place[0] if len(place) == 1 else place
         return self._error(int(status[place]), f" (batch member {inside})" if place else "")
 
+    @property
+    def ok(self) -> Any:
+        """Traced boolean: the factorisation is sound. Results are NaN where it is False."""
+        return self.status == 0
+
     def check(self) -> Self:
         """Return this factorisation if it is sound, else raise; for concrete values.
 

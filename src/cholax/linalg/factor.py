@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from cholax import primitives
 from cholax._core import options
-from cholax._core.errors import CholaxError, ShapeError
+from cholax._core.errors import CholaxError
 from cholax._core.failures import Factorization, pivot_failure
 from cholax.analysis import Plan
 from cholax.linalg import operands
@@ -72,22 +73,18 @@ class Factor(Factorization):
         return self.plan.perm
 
     @property
-    def ok(self) -> jax.Array:
-        """Traced boolean: the matrix was positive definite. Results are NaN where it is False."""
-        return self.status == 0
-
-    @property
     def pivot(self) -> jax.Array:
         """Traced integer: the row of A whose pivot failed, or -1."""
         return self.status - 1
 
-    def solve(self, b: ArrayLike) -> jax.Array:
+    def solve(self, b: ArrayLike, *, transpose: bool = False) -> jax.Array:
         """Solve A x = b.
 
         x = A⁻¹ b;  dx = A⁻¹ (db − dA x).
 
         Args:
             b: `(n,)` or `(n, k)`, dtype of the matrix.
+            transpose: solve with Aᵀ, which is A; as `LU.solve` has it.
 
         Returns:
             x, of b's shape.
@@ -98,9 +95,10 @@ class Factor(Factorization):
             >>> F.solve(np.ones(3)).tolist()
             [0.25, 0.25, 0.25]
         """
+        options.flag(transpose, "Factor.solve", "transpose")
         b, columns = self._right_hand_side(b, "Factor.solve")
         x = primitives.solve(self.plan, self.A.values, self._panels, columns)
-        return _like(x, b)
+        return operands.shaped_like(x, b)
 
     def log_det(self) -> jax.Array:
         """log|A| = 2 Σ log L_ii;  d log|A| = tr(A⁻¹ dA), one selected inverse.
@@ -111,6 +109,18 @@ class Factor(Factorization):
             4.158883
         """
         return primitives.log_determinant(self.plan, self.A.values, self._panels)
+
+    def slogdet(self) -> tuple[jax.Array, jax.Array]:
+        """`(sign, log|det A|)` as `LU.slogdet` gives them: of a positive definite matrix 1, log|A|.
+
+        Example:
+            >>> import cholax as cx
+            >>> sign, logabsdet = cx.cholesky(cx.eye(3) * 4.0).slogdet()
+            >>> float(sign), round(float(logabsdet), 6)
+            (1.0, 4.158883)
+        """
+        log = self.log_det()
+        return jnp.where(self.ok, jnp.ones_like(log), jnp.nan), log
 
     def selected_inverse(self, pattern: Pattern | str | None = None) -> SparseMatrix:
         """Entries of A⁻¹ on a sparsity pattern, by the Takahashi recursions.
@@ -178,7 +188,7 @@ class Factor(Factorization):
         b, columns = self._right_hand_side(b, "Factor.half_solve")
         permuted = primitives.permute(self.plan, columns, transpose=False)
         x = primitives.triangular_solve(self.plan, self._panels, permuted, transpose=False)
-        return _like(x, b)
+        return operands.shaped_like(x, b)
 
     def half_solve_t(self, z: ArrayLike) -> jax.Array:
         """Pᵀ L⁻ᵀ z, of z's shape: of covariance A⁻¹ when z is white noise.
@@ -193,7 +203,7 @@ class Factor(Factorization):
         """
         z, columns = self._right_hand_side(z, "Factor.half_solve_t")
         x = primitives.triangular_solve(self.plan, self._panels, columns, transpose=True)
-        return _like(primitives.permute(self.plan, x, transpose=True), z)
+        return operands.shaped_like(primitives.permute(self.plan, x, transpose=True), z)
 
     def sample(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw from N(0, A⁻¹): x = Pᵀ L⁻ᵀ z, z white noise; differentiable in A's values.
@@ -229,19 +239,5 @@ class Factor(Factorization):
         return SparseMatrix(primitives.gather(entry_map, self._panels), pattern)
 
     def _right_hand_side(self, b: ArrayLike, where: str) -> tuple[jax.Array, jax.Array]:
-        if getattr(self._panels, "ndim", 1) != 1:
-            raise ShapeError(
-                f"{where}: this is a batch of factors, of shape {self.status.shape}. Map over it: "
-                "jax.vmap(lambda F: F.solve(b))(factors)."
-            )
-        array = operands.same_dtype(b, self._panels.dtype, where)
-        if array.ndim not in (1, 2) or array.shape[0] != self.n:
-            raise ShapeError(
-                f"{where}: need a right-hand side of shape ({self.n},) or ({self.n}, k), got "
-                f"{array.shape}. For more batch dimensions use jax.vmap."
-            )
-        return array, operands.as_column(array) if array.ndim == 1 else array
-
-
-def _like(columns: jax.Array, b: jax.Array) -> jax.Array:
-    return operands.as_vector(columns) if b.ndim == 1 else columns
+        batch = jnp.shape(self.status)
+        return operands.right_hand_side(b, self.n, self._panels.dtype, batch, where)

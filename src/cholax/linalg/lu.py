@@ -3,12 +3,14 @@
 from typing import Any, final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from cholax import primitives
-from cholax._core.errors import CholaxError, ShapeError, StructureError
+from cholax._core import options
+from cholax._core.errors import CholaxError, StructureError
 from cholax._core.failures import Factorization, LUStatus, lu_failure, throwing
 from cholax.analysis import LUPlan, analyze_lu
 from cholax.analysis.lu_plan import deficiency
@@ -182,12 +184,7 @@ class LU(Factorization):
         """Order of the matrix."""
         return self.plan.n
 
-    @property
-    def ok(self) -> jax.Array:
-        """Whether the factorisation is sound; a traced boolean."""
-        return self.status == 0
-
-    def solve(self, b: ArrayLike, transpose: bool = False) -> jax.Array:
+    def solve(self, b: ArrayLike, *, transpose: bool = False) -> jax.Array:
         """Solve A x = b, or Aᵀ x = b.
 
         dx = A⁻¹ (db − dA x). Solutions are refined until they are exact for a matrix within
@@ -211,19 +208,28 @@ class LU(Factorization):
             >>> F.solve(jnp.array([2.0, 0.0]), transpose=True).tolist()
             [1.0, -1.0]
         """
-        self._refuse_batch("LU.solve")
-        array = operands.same_dtype(b, self.A.dtype, "LU.solve")
-        if array.ndim not in (1, 2) or array.shape[0] != self.n:
-            raise ShapeError(
-                f"LU.solve: need a right-hand side of shape ({self.n},) or ({self.n}, k), got "
-                f"{array.shape}. For more batch dimensions use jax.vmap."
-            )
-        columns = operands.as_column(array) if array.ndim == 1 else array
+        options.flag(transpose, "LU.solve", "transpose")
+        b, columns = operands.right_hand_side(
+            b, self.n, self.A.dtype, jnp.shape(self.status), "LU.solve"
+        )
         factor, index, _ = self._caches
         x = primitives.lu_solve(
             self.plan, self.A.values, factor, index, columns, transpose=bool(transpose)
         )
-        return operands.as_vector(x) if array.ndim == 1 else x
+        return operands.shaped_like(x, b)
+
+    def log_det(self) -> jax.Array:
+        """log|det A|, the second part of `slogdet`, as `Factor.log_det` gives it.
+
+        Example:
+            >>> import cholax as cx, jax.numpy as jnp
+            >>> A = cx.from_dense(jnp.array([[-2.0, 1.0], [0.0, 1.0]]))
+            >>> round(float(cx.lu(A).log_det()), 4)
+            0.6931
+        """
+        operands.refuse_batch(jnp.shape(self.status), "LU.log_det")
+        factor, index, determinant = self._caches
+        return primitives.lu_log_determinant(self.plan, self.A.values, factor, index, determinant)
 
     def slogdet(self) -> tuple[jax.Array, jax.Array]:
         """Sign of the determinant and log|det A|.
@@ -242,17 +248,8 @@ class LU(Factorization):
             >>> float(sign), round(float(logabsdet), 4)
             (-1.0, 0.6931)
         """
-        self._refuse_batch("LU.slogdet")
-        factor, index, determinant = self._caches
-        log = primitives.lu_log_determinant(self.plan, self.A.values, factor, index, determinant)
-        return jax.lax.stop_gradient(determinant)[0], log
-
-    def _refuse_batch(self, where: str) -> None:
-        if getattr(self.A.values, "ndim", 1) != 1:
-            raise ShapeError(
-                f"{where}: this is a batch of factorisations, of shape {self.status.shape}. Map "
-                "over it: jax.vmap(lambda F: F.solve(b))(factorisations)."
-            )
+        log = self.log_det()
+        return jax.lax.stop_gradient(self._caches[2])[0], log
 
 
 __all__ = ["LU", "lu", "lu_plan_for"]

@@ -136,6 +136,37 @@ def vector(x: Any, length: int, dtype: np.dtype, where: str) -> jax.Array:
     return array
 
 
+def right_hand_side(
+    b: Any, n: int, dtype: np.dtype, batch: tuple[int, ...], where: str
+) -> tuple[jax.Array, jax.Array]:
+    """What is solved for, as an array of shape `(n,)` or `(n, k)` and as columns, or raise.
+
+    `batch` is the shape of the stack of factorisations, which must be `()`.
+    """
+    refuse_batch(batch, where)
+    array = same_dtype(b, dtype, where)
+    if array.ndim not in (1, 2) or array.shape[0] != n:
+        raise ShapeError(
+            f"{where}: need a right-hand side of shape ({n},) or ({n}, k), got {array.shape}. "
+            "For more batch dimensions use jax.vmap."
+        )
+    return array, as_column(array) if array.ndim == 1 else array
+
+
+def refuse_batch(batch: tuple[int, ...], where: str) -> None:
+    """Raise `ShapeError` for a stack of factorisations."""
+    if batch:
+        raise ShapeError(
+            f"{where}: this is a batch of factorisations, of shape {batch}. Map over it: "
+            "jax.vmap(lambda F: F.solve(b))(factorisations)."
+        )
+
+
+def shaped_like(columns: jax.Array, b: jax.Array) -> jax.Array:
+    """Columns as a vector where b is one."""
+    return as_vector(columns) if b.ndim == 1 else columns
+
+
 # Compiled where they run eagerly, as indexing and broadcasting one by one are slow there.
 
 
