@@ -14,6 +14,7 @@ from cholax._core.errors import (
     DtypeError,
     PatternError,
     ShapeError,
+    SparsityError,
     StructureError,
     UnsupportedError,
 )
@@ -176,7 +177,7 @@ def test_dense_read_on_a_pattern_must_be_covered_and_symmetric():
     np.testing.assert_array_equal(cx.from_dense(SYMMETRIC, pattern=pattern).to_dense(), SYMMETRIC)
     Q = SYMMETRIC.copy()
     Q[2, 0] = 7.0
-    with pytest.raises(PatternError, match=r"got 7.0 at \(2, 0\)"):
+    with pytest.raises(SparsityError, match=r"got 7.0 at \(2, 0\)"):
         cx.from_dense(Q, pattern=pattern)
     Q = SYMMETRIC.copy()
     Q[1, 0] = 7.0

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import cholax as cx
-from cholax._core.errors import ArgumentError, ShapeError, StructureError
+from cholax._core.errors import ArgumentError, ShapeError, SparsityError, StructureError
 from cholax.ordering import OrderingError
 from tests.linalg.twins import assert_close, grid_problem, random_problem, tol
 
@@ -153,7 +153,7 @@ def test_selected_inverse_outside_the_filled_pattern_is_refused_naming_the_entry
     n = problem.n
     F = factor(problem, ordering="natural")
     corner = cx.Pattern((n, n), np.append(0, np.ones(n, int)), [n - 1])
-    with pytest.raises(StructureError, match=rf"inside the filled pattern.*entry \({n - 1}, 0\)"):
+    with pytest.raises(SparsityError, match=rf"inside the filled pattern.*entry \({n - 1}, 0\)"):
         F.selected_inverse(corner)
     with pytest.raises(StructureError, match=rf"entry \({n - 1}, 0\)"):
         cx.selected_inverse(problem.matrix(), corner, ordering="natural")

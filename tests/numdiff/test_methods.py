@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 
 import cholax as cx
-from cholax.errors import ArgumentError, DtypeError, PatternError, ShapeError, UnsupportedError
+from cholax.errors import ArgumentError, DtypeError, ShapeError, SparsityError, UnsupportedError
 from cholax.numdiff import derivative, gradient, hessian, jacobian
 from cholax.numdiff.rules import METHODS
 from tests import tolerances as tol
@@ -148,7 +148,7 @@ def test_coloured_jacobian_takes_few_evaluations():
 def test_missing_entry_is_refused_eagerly_and_nan_inside_jit():
     x = jnp.linspace(-2, 3, 9)
     J = jacobian(tridiagonal, "central", sparsity=scipy.sparse.eye_array(9))
-    with pytest.raises(PatternError, match="every non-zero"):
+    with pytest.raises(SparsityError, match="every non-zero"):
         J(x)
     assert np.all(np.isnan(jax.jit(J)(x).values))
     trusting = jacobian(tridiagonal, "central", sparsity=scipy.sparse.eye_array(9), verify=False)

@@ -52,7 +52,7 @@ class ConvergenceError(CholaxError, ArithmeticError):
 
 
 class SparsityError(CholaxError, ValueError):
-    """A sparsity pattern, given or detected, misses entries of the derivative it stands for."""
+    """A sparsity pattern, given or detected, misses an entry that it must hold."""
 
 
 class UnknownPrimitiveWarning(UserWarning):

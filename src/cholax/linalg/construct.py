@@ -17,6 +17,7 @@ from cholax._core.errors import (
     ArgumentError,
     PatternError,
     ShapeError,
+    SparsityError,
     StructureError,
     UnsupportedError,
 )
@@ -137,7 +138,8 @@ def from_dense(
         A `SparseMatrix`.
 
     Raises:
-        PatternError: traced without a pattern, or a non-zero outside the pattern.
+        PatternError: traced without a pattern.
+        SparsityError: a non-zero outside the pattern.
         StructureError: not symmetric, as for `from_scipy`.
 
     Example:
@@ -301,7 +303,7 @@ def _read_dense(values: jax.Array, pattern: Pattern, symmetric: bool, where: str
         outside[full.rows, full.columns] = False
         if outside.any():
             i, j = np.argwhere(outside)[0]
-            raise PatternError(
+            raise SparsityError(
                 f"{where}: the pattern must cover all non-zero entries, got {values[i, j]} at "
                 f"({i}, {j}) outside. Add the entry to the pattern or zero it."
             )

@@ -135,7 +135,7 @@ class Factor(Factorization):
             The entries of A⁻¹, as a matrix on the pattern.
 
         Raises:
-            StructureError: an entry of the pattern lies outside the filled pattern.
+            SparsityError: an entry of the pattern lies outside the filled pattern.
 
         Example:
             >>> import cholax as cx, jax.numpy as jnp

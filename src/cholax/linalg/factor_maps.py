@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cholax._core.errors import StructureError
+from cholax._core.errors import SparsityError, StructureError
 from cholax._core.options import shown
 from cholax.analysis import Plan
 from cholax.patterns import Pattern
@@ -26,7 +26,7 @@ def inverse_map(plan: Plan, pattern: Pattern | str | None) -> tuple[Pattern, Ent
         missing = np.flatnonzero(positions < 0)
         if missing.size:
             k = missing[0]
-            raise StructureError(
+            raise SparsityError(
                 "selected_inverse: the pattern must lie inside the filled pattern of L + Lᵀ, but "
                 f"entry ({target.rows[k]}, {target.columns[k]}) does not. Solve for that column "
                 "of the inverse, or add the entry to A's pattern with a zero value."

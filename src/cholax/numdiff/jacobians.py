@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from cholax._core.errors import PatternError
+from cholax._core.errors import SparsityError
 from cholax._core.options import flag
 from cholax.linalg import SparseMatrix
 from cholax.numdiff.derivatives import dense_jacobian, finish, packed
@@ -58,7 +58,7 @@ def jacobian(
         result by the flattened x.
 
     Raises:
-        PatternError: an entry outside the pattern shows (inside `jit`: all values are NaN).
+        SparsityError: an entry outside the pattern shows (inside `jit`: all values are NaN).
         ShapeError: a pattern of another shape.
 
     Example:
@@ -163,7 +163,7 @@ def _finish_colored(difference: Difference, computed: Any, x: Any, args: Any) ->
     if isinstance(confirmed, Tracer):
         result = jax.tree.map(lambda v: jnp.where(confirmed, v, jnp.nan), result)
     elif not bool(confirmed):
-        raise PatternError(
+        raise SparsityError(
             f"{difference.options.where}: the sparsity pattern must hold every non-zero entry, a "
             "difference along a random direction shows others. Correct the pattern, or pass "
             "verify=False to drop them knowingly."
