@@ -155,7 +155,7 @@ def test_selected_inverse_outside_the_filled_pattern_is_refused_naming_the_entry
     corner = cx.Pattern((n, n), np.append(0, np.ones(n, int)), [n - 1])
     with pytest.raises(SparsityError, match=rf"inside the filled pattern.*entry \({n - 1}, 0\)"):
         F.selected_inverse(corner)
-    with pytest.raises(StructureError, match=rf"entry \({n - 1}, 0\)"):
+    with pytest.raises(SparsityError, match=rf"entry \({n - 1}, 0\)"):
         cx.selected_inverse(problem.matrix(), corner, ordering="natural")
     with pytest.raises(StructureError, match="None, \"filled\" or a Pattern, got 'all'"):
         F.selected_inverse("all")

@@ -19,6 +19,7 @@ from cholax import matfun
 NAN, INF = float("nan"), float("inf")
 WRONG: dict[str, tuple[Any, ...]] = {
     "tolerance": (NAN, INF, -1e-3, 1j, "tight", True, [1.0], object()),
+    "tolerance or infinity": (NAN, -1e-3, 1j, "tight", True, [1.0], object()),
     "positive": (NAN, INF, -1.0, 0.0, 1j, "wide", True, [1.0], object()),
     "count": (-1, 0, 1.5, "2", NAN, True, 1j, [1], object()),
     "integer": (-1, 1.5, "2", NAN, True, 1j, [1], object()),
@@ -362,8 +363,14 @@ def _integrations() -> dict[str, tuple[str, Door]]:
         from cholax.integrations.optimistix import SparseNewton
 
         doors |= {
-            "optimistix.SparseNewton: rtol": ("tolerance", lambda x: SparseNewton(x, 1e-8)),
-            "optimistix.SparseNewton: atol": ("tolerance", lambda x: SparseNewton(1e-8, x)),
+            "optimistix.SparseNewton: rtol": (
+                "tolerance or infinity",
+                lambda x: SparseNewton(x, 1e-8),
+            ),
+            "optimistix.SparseNewton: atol": (
+                "tolerance or infinity",
+                lambda x: SparseNewton(1e-8, x),
+            ),
             "optimistix.SparseNewton: norm": ("function", lambda x: SparseNewton(1, 1, x)),
             "optimistix.SparseNewton: kappa": ("positive", lambda x: SparseNewton(1, 1, kappa=x)),
             "optimistix.SparseNewton: linear_solver": (

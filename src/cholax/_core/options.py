@@ -19,8 +19,12 @@ from cholax._core.errors import ArgumentError, ShapeError
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, np.generic, np.ndarray, jax.Array)
 
 
-def tolerance(value: Any, where: str, name: str = "tolerance", *, remedy: str = "") -> Any:
+def tolerance(
+    value: Any, where: str, name: str = "tolerance", *, infinite: bool = False, remedy: str = ""
+) -> Any:
     """A finite real number >= 0 as a float; traced ones, whose value is unknown, pass as they are.
+
+    With `infinite` infinity will do, which switches the test off.
 
     Example:
         >>> tolerance(1, "root")
@@ -33,7 +37,10 @@ def tolerance(value: Any, where: str, name: str = "tolerance", *, remedy: str = 
     number = _real(value)
     if isinstance(number, Tracer) or (number is not None and 0 <= number < np.inf):
         return number
-    raise _refused(where, name, "a finite number >= 0", value, remedy)
+    if infinite and number == np.inf:
+        return number
+    wanted = "a number >= 0" if infinite else "a finite number >= 0"
+    raise _refused(where, name, wanted, value, remedy)
 
 
 def positive(value: Any, where: str, name: str, *, remedy: str = "") -> Any:

@@ -59,8 +59,9 @@ class SparseNewton(optx.Newton):
         sparsity: Pattern | None = None,
     ) -> None:
         where = "SparseNewton"
-        self.rtol = options.tolerance(rtol, where, "rtol")
-        self.atol = options.tolerance(atol, where, "atol")
+        # Diffrax leaves termination to kappa: its tolerances are infinite.
+        self.rtol = options.tolerance(rtol, where, "rtol", infinite=True)
+        self.atol = options.tolerance(atol, where, "atol", infinite=True)
         self.norm = options.function(norm, where, "norm")
         self.kappa = options.positive(kappa, where, "kappa")
         self.linear_solver = LU(sparsity=sparsity) if linear_solver is None else linear_solver
