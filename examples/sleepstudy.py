@@ -41,11 +41,11 @@ def main(*, quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         np.testing.assert_allclose(fit.criterion, REML, atol=1e-3)
         np.testing.assert_allclose(fit.beta, BETA, atol=1e-3)
         np.testing.assert_allclose(fit.varcorr["person"].sd, SD, atol=1e-3)
-        np.testing.assert_allclose(likelihood.loglik, LOG_LIKELIHOOD, rtol=1e-9)
+        np.testing.assert_allclose(likelihood.log_likelihood, LOG_LIKELIHOOD, rtol=1e-9)
         if not quick:
             np.testing.assert_allclose(intervals["sd(person.day)"], INTERVAL, atol=1e-3)
     else:
-        assert np.all(np.abs(fit.beta - BETA) < 4 * fit.beta_se)
+        assert np.all(np.abs(fit.beta - BETA) < 4 * fit.standard_errors())
         np.testing.assert_allclose(fit.sigma, SIGMA, rtol=0.2)
     if out is not None:
         draw(data, fit, out)

@@ -46,7 +46,7 @@ def main(*, quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     rows = [[names[k], estimates.estimate[k], estimates.standard_error[k]] for k in names]
     _example.table([f"{n} days", "estimate", "std. error"], rows)
     exact = float(filtered(y, **natural(fit.theta)))
-    laplace = float(fit.log_marginal)
+    laplace = float(fit.log_likelihood)
     print(f"log-likelihood: Laplace {laplace:.3f}, filter on a grid {exact:.3f}")
     # An error that grows with n: 0.9 on 2 518 days.
     assert abs(laplace - exact) < 0.0005 * n

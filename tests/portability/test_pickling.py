@@ -102,6 +102,10 @@ DATA = {"y": [2.0, 0.5, 1.0, 5.0, 3.0, 7.5, 4.0, 2.5], "g": list("aabbccdd")}
 COUNTS = {"y": [2, 0, 1, 5, 3, 7, 4, 2], "g": list("aabbccdd")}
 
 
+def mixed_estimates(fit):
+    return fit.theta, fit.beta, fit.log_likelihood
+
+
 def _model_fit():
     model = cs.laplace(log_joint_of_all, jnp.zeros(3))
     return cs.fit_ml(model, {"mean": jnp.array(0.3)}, jnp.array([1.0, 0.0, 2.0]))
@@ -222,12 +226,18 @@ EXAMPLES = {
         lambda: cs.LinearMixedModel("y ~ 1 + (1 | g)", DATA),
         lambda m: m.design.X,
     ),
-    "LMMFit": (lambda: cs.lmm("y ~ 1 + (1 | g)", DATA), lambda f: (f.theta, f.beta, f.loglik)),
+    "LMMFit": (
+        lambda: cs.lmm("y ~ 1 + (1 | g)", DATA),
+        mixed_estimates,
+    ),
     "GeneralizedLinearMixedModel": (
         lambda: cs.GeneralizedLinearMixedModel("y ~ 1 + (1 | g)", COUNTS),
         lambda m: m.log_likelihood(jnp.ones(1), jnp.ones(1)),
     ),
-    "GLMMFit": (lambda: cs.glmm("y ~ 1 + (1 | g)", COUNTS), lambda f: (f.theta, f.beta, f.loglik)),
+    "GLMMFit": (
+        lambda: cs.glmm("y ~ 1 + (1 | g)", COUNTS),
+        mixed_estimates,
+    ),
     "Ordering": (lambda: cholax.ordering.resolve("amd"), lambda o: o.key),
     "AMD": (lambda: cholax.ordering.AMD(), lambda o: o.key),
     "Auto": (lambda: cholax.ordering.Auto(), lambda o: o.key),

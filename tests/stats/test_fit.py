@@ -155,13 +155,13 @@ def test_maximum_likelihood_of_a_mixed_model_with_an_unscaled_covariate(fit):
     assert fit.status.converged
     assert fit.status.reason() == "converged"
     x = fit.flat_theta
-    assert fit.log_marginal == pytest.approx(dense_log_likelihood(x), rel=1e-12)
+    assert fit.log_likelihood == pytest.approx(dense_log_likelihood(x), rel=1e-12)
     scale = np.array([1.0, 1e-4, 1.0, 1.0])
     for k in range(4):
         d = 1e-5 * scale[k] * np.eye(4)[k]
         slope = dense_log_likelihood(x + d) - dense_log_likelihood(x - d)
         assert abs(slope / 2e-5) < 1e-6
-    assert fit.names() == ["beta[0]", "beta[1]", "log_group_sd", "log_sd"]
+    assert fit.names == ("beta[0]", "beta[1]", "log_group_sd", "log_sd")
     # Objective rises from step to step, up to rounding.
     assert np.all(np.diff(fit.trace[:, 0]) > -1e-10)
 
@@ -243,7 +243,7 @@ def test_profile_interval_ends_where_the_profiled_likelihood_has_fallen_enough(f
         return best
 
     for end in found.interval:
-        assert fit.log_marginal - profiled(end) == pytest.approx(drop, abs=1e-4)
+        assert fit.log_likelihood - profiled(end) == pytest.approx(drop, abs=1e-4)
     assert found.interval[0] < fit.flat_theta[2] < found.interval[1]
     assert np.all(np.diff(found.values) > 0)
 
@@ -302,7 +302,7 @@ def test_contract_failures_raise(fit):
 def test_reml_integrates_the_fixed_effects():
     fit = cs.fit_reml(MODEL, START, jnp.asarray(RESPONSE), fixed="beta")
     assert fit.status.converged
-    assert fit.names() == ["log_group_sd", "log_sd"]
+    assert fit.names == ("log_group_sd", "log_sd")
 
     def restricted(x):
         V = np.exp(2 * x[0]) * (GROUPS[:, None] == GROUPS) + np.exp(2 * x[1]) * np.eye(17)
@@ -313,7 +313,7 @@ def test_reml_integrates_the_fixed_effects():
         return value + np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(XWX)[1], beta
 
     value, beta = restricted(fit.flat_theta)
-    assert fit.log_marginal == pytest.approx(value, rel=1e-10)
+    assert fit.log_likelihood == pytest.approx(value, rel=1e-10)
     tol.assert_close(np.asarray(fit.mode["beta"]) / [1, 1e-4], beta / [1, 1e-4], 1e-8)
     for d in 1e-5 * np.eye(2):
         slope = restricted(fit.flat_theta + d)[0] - restricted(fit.flat_theta - d)[0]
@@ -327,7 +327,9 @@ def test_map_adds_the_log_prior():
 
     fit = cs.fit_map(MODEL, START, log_prior, jnp.asarray(RESPONSE))
     assert fit.status.converged
-    assert fit.objective == pytest.approx(fit.log_marginal + float(log_prior(fit.theta)), rel=1e-12)
+    assert fit.objective == pytest.approx(
+        fit.log_likelihood + float(log_prior(fit.theta)), rel=1e-12
+    )
     assert np.max(np.abs(fit.gradient / np.array([1, 1e4, 1, 1]))) < 1e-6
 
 

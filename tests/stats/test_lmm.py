@@ -6,9 +6,10 @@ import pytest
 
 pytest.importorskip("formulaic")
 
-from cholax._core.errors import ArgumentError, CholaxError
+from cholax._core.errors import ArgumentError, CholaxError, ConvergenceError
 from cholax.stats.lmm import LinearMixedModel, lmm
 from cholax.stats.lmm._optimize import minimize
+from cholax.stats.lmm.status import AT_INFINITY
 from cholax.testing import check_derivatives
 from tests import tolerances as tol
 from tests.stats.lmm_twins import (
@@ -114,7 +115,13 @@ def test_fit_is_at_the_minimum_and_reports_what_the_dense_model_gives(batches, f
     tol.assert_close(fit.criterion, g(fit.theta), tol.value(F64))
     beta, vcov, s2, modes, covariance = dense_fit(fit.theta, *twin, True)
     effects = fit.ranef["g"]
-    got = fit.beta, fit.vcov, fit.sigma**2, effects.modes[:, 0], effects.covariances[:, 0, 0]
+    got = (
+        fit.beta,
+        fit.covariance(),
+        fit.sigma**2,
+        effects.modes[:, 0],
+        effects.covariances[:, 0, 0],
+    )
     tol.assert_all_close(got, (beta, vcov, s2, modes, np.diag(covariance)), tol.gradient(F64))
     tol.assert_close(fit.varcorr["g"].covariance, s2 * np.array([fit.theta**2]), tol.value(F64))
     tol.assert_close(fit.deviance, dense_deviance(fit.theta, *twin, False), tol.value(F64))
@@ -127,7 +134,7 @@ def test_modes_and_covariances_of_terms_that_share_a_group(crossed):
     from cholax.stats.lmm.fit import assemble
 
     model, twin = crossed
-    end = Optimum(model.to_internal(THETA), 0.0, THETA, np.eye(5), 1, 0, 0.0, 1.0, True, "")
+    end = Optimum(model.to_internal(THETA), 0.0, THETA, np.eye(5), 1, 0, 0.0, 1.0, 0)
     fit = assemble(model, end, True)
     _, _, s2, b, covariance = dense_fit(THETA, *twin, True)
     effects = fit.ranef["subject"]
@@ -175,7 +182,7 @@ def test_covariates_of_any_scale_give_the_same_fit(batches, fit):
     assert other.converged
     tol.assert_close(other.theta, fit.theta, 1e-6)
     tol.assert_close(1e10 * other.beta[1], fit.beta[1], 1e-8)
-    tol.assert_close(1e10 * other.beta_se[1], fit.beta_se[1], 1e-6)
+    tol.assert_close(1e10 * other.standard_errors()[1], fit.standard_errors()[1], 1e-6)
 
 
 def test_variance_that_is_not_there_is_zero_and_the_fit_says_so(batches):
@@ -202,7 +209,7 @@ def test_dropped_columns_are_named_and_the_rest_is_fitted(batches, fit):
 
 def test_wald_intervals_and_their_names(fit):
     low, high = fit.confint(0.9)["x"]
-    tol.assert_close((high - low) / 2, 1.6448536269514722 * fit.beta_se[1], 1e-10)
+    tol.assert_close((high - low) / 2, 1.6448536269514722 * fit.standard_errors()[1], 1e-10)
     with pytest.raises(ValueError, match="no Wald interval"):
         fit.confint(parameters=["sigma"])
     for level in (-1, 95, "a", np.nan, None):
@@ -281,11 +288,11 @@ def test_profile_intervals_end_where_the_deviance_is_a_quantile_higher(batches, 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"start": [np.nan]}, "start must be finite numbers, got"),
-        ({"start": ["one"]}, "start must be real numbers, got"),
-        ({"start": [1.0, 2.0]}, r"start must have shape \(1,\).* g.Intercept"),
-        ({"max_evaluations": -1}, "max_evaluations must be a positive integer, got -1"),
-        ({"max_evaluations": "many"}, "max_evaluations must be a positive integer, got 'many'"),
+        ({"theta0": [np.nan]}, "theta0 must be finite numbers, got"),
+        ({"theta0": ["one"]}, "theta0 must be real numbers, got"),
+        ({"theta0": [1.0, 2.0]}, r"theta0 must have shape \(1,\).* g.Intercept"),
+        ({"max_iterations": -1}, "max_iterations must be a positive integer, got -1"),
+        ({"max_iterations": "many"}, "max_iterations must be a positive integer, got 'many'"),
         ({"reml": "no"}, "reml must be True or False, got 'no'"),
         ({"progress": 3}, "progress must be True, False or a function, got 3"),
     ],
@@ -294,3 +301,21 @@ def test_options_without_sense_are_refused(option, message):
     data = {"y": [1.0, 2.0, 4.0, 6.0], "g": [0, 0, 1, 1]}
     with pytest.raises(ArgumentError, match=message):
         lmm("y ~ 1 + (1 | g)", data, **option)
+
+
+def test_a_fit_that_does_not_converge_raises_where_asked():
+    exact = {"y": [1.0, 1.0, 2.0, 2.0, 5.0, 5.0], "g": list("aabbcc")}
+    with pytest.raises(ConvergenceError, match=r"lmm: need a minimum.*no finite estimate"):
+        lmm("y ~ 1 + (1 | g)", exact, throw=True)
+    status = lmm("y ~ 1 + (1 | g)", exact).status
+    assert (status.converged, status.code) == (False, AT_INFINITY)
+    data = {"y": [1.0, 2.0, 4.0, 6.0, 5.0, 9.0], "g": list("aabbcc")}
+    status = lmm("y ~ 1 + (1 | g)", data, throw=True).status
+    assert (status.code, status.reason()) == (0, "converged")
+    assert status.iterations > 1
+
+
+def test_progress_is_told_in_lines():
+    lines = []
+    lmm("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 6.0], "g": list("aabb")}, progress=lines.append)
+    assert lines[0].startswith("lmm: evaluation 1, objective ")

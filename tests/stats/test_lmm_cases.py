@@ -44,11 +44,11 @@ def test_sleepstudy_agrees_with_lme4(how):
         tol.assert_close(slope, np.array(point["grad_richardson"]), GRADIENT)
     assert fit.converged
     assert fit.criterion < expected["criterion"] + 1e-9
-    assert fit.loglik == pytest.approx(expected["logLik"], abs=1e-8)
+    assert fit.log_likelihood == pytest.approx(expected["logLik"], abs=1e-8)
     # theta itself was found without gradients.
     tol.assert_close(fit.theta, np.array(expected["theta_hat"]), ESTIMATE)
     tol.assert_close(fit.beta, np.array(list(expected["beta"].values())), ESTIMATE)
-    tol.assert_close(fit.beta_se, np.array(expected["beta_se"]), ESTIMATE)
+    tol.assert_close(fit.standard_errors(), np.array(expected["beta_se"]), ESTIMATE)
     tol.assert_close(fit.sigma, expected["sigma"], ESTIMATE)
     vcov = {(row["var1"], row["var2"]): row["vcov"] for row in expected["varcorr"]}
     a, b = "(Intercept)", "Days"
@@ -126,9 +126,9 @@ def test_grouseticks_agree_with_glmmtmb():
         tol.assert_close(slope, np.array(point["gradient"]), 1e-9)
     assert fit.converged
     best, errors = np.array(expected["optimum"]), np.array(expected["se"])
-    tol.assert_close(fit.loglik, expected["logLik"], 1e-9)
+    tol.assert_close(fit.log_likelihood, expected["logLik"], 1e-9)
     tol.assert_close(np.append(fit.beta, np.log(fit.theta)), best, 1e-6)
-    tol.assert_close(np.append(fit.beta_se, fit.theta_se / fit.theta), errors, 1e-6)
+    tol.assert_close(np.append(fit.standard_errors(), fit.theta_se / fit.theta), errors, 1e-6)
     modes = np.concatenate([effects.modes[:, 0] for effects in fit.ranef.values()])
     variances = np.concatenate([e.covariances[:, 0, 0] for e in fit.ranef.values()])
     tol.assert_close(modes[:20], np.array(expected["random_mode_first20"]), 1e-6)

@@ -53,8 +53,8 @@ def test_variances_at_the_boundary_are_noted_and_reml_is_made_again(data, mixed)
     assert mixed.reml
     assert table.boundary.tolist() == [False, True]
     assert "conservative" in str(table)
-    tol.assert_close(table.loglik[1], mixed.update(reml=False).loglik, 1e-9)
-    tol.assert_close(table.loglik[0], small.update(reml=False).loglik, 1e-9)
+    tol.assert_close(table.log_likelihood[1], mixed.update(reml=False).log_likelihood, 1e-9)
+    tol.assert_close(table.log_likelihood[0], small.update(reml=False).log_likelihood, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,10 @@ def test_update_changes_formula_data_and_options(data, mixed):
         plain.update(colour=1)
     with pytest.raises(ArgumentError, match="need a formula"):
         plain.update(3)
-    tol.assert_close(mixed.update(start=[0.3]).theta, mixed.theta, 1e-6)
+    tol.assert_close(mixed.update(theta0=[0.3]).theta, mixed.theta, 1e-6)
     counts = glmm("count ~ x", data, family="poisson").update("~ 1")
     assert counts.design.names == ("Intercept",)
-    for option in ({"reml": True}, {"start": [1.0]}):
-        with pytest.raises(ArgumentError, match=f"no {next(iter(option))}="):
-            counts.update(**option)
+    with pytest.raises(ArgumentError, match="no reml="):
+        counts.update(reml=True)
+    with pytest.raises(ArgumentError, match="theta0 must have shape"):
+        counts.update(theta0=[1.0])

@@ -112,7 +112,7 @@ def test_groups_that_fit_the_response_exactly_have_no_estimate():
     data = one_way(6, 5, 1.0, 0)
     fit = quiet_fit("y ~ 1 + (1 | g)", {**data, "y": np.arange(6.0)[data["g"]]})
     assert not fit.converged
-    assert "no finite estimate" in fit.status.message
+    assert "no finite estimate" in fit.status.reason()
 
 
 def test_minimiser_reports_a_hessian_that_is_not_finite():

@@ -38,7 +38,7 @@ def everything(y_unit, x_unit, formula, profiles):
     ends = fit.confint(method="profile") if profiles else fit.confint()
     return [
         fit.beta / effects,
-        fit.beta_se / effects,
+        fit.standard_errors() / effects,
         [fit.sigma / y_unit],
         mean / y_unit,
         error / y_unit,

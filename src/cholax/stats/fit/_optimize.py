@@ -92,7 +92,7 @@ def minimize(
     start: np.ndarray,
     *,
     max_iterations: int,
-    report: Callable[[Outcome], None] | None = None,
+    report: Callable[[int, float, float], None] | None = None,
 ) -> Outcome:
     """Minimize from `start`; everything about the end is in the outcome."""
     search = _Search(function, np.asarray(start, float), max_iterations, report)
@@ -106,7 +106,7 @@ class _Search:
         function: Function,
         start: np.ndarray,
         max_iterations: int,
-        report: Callable[[Outcome], None] | None,
+        report: Callable[[int, float, float], None] | None,
     ) -> None:
         self.function = function
         self.limit = max_iterations
@@ -270,7 +270,8 @@ class _Search:
         if _finite(point):
             self.function.accept(point)
         if self.report is not None:
-            self.report(out)
+            value, gradient = out.trace[-1]
+            self.report(out.iterations, -value, gradient)
 
 
 def _finite(point: Point) -> bool:

@@ -13,12 +13,12 @@ from cholax._core.errors import ArgumentError, ConvergenceError
 from cholax._core.failures import tolerant
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
+from cholax.stats._progress import reporting
 from cholax.stats.constraints import Constraints
 from cholax.stats.constraints.rows import widened
 from cholax.stats.fit import status as codes
 from cholax.stats.fit._optimize import minimize
 from cholax.stats.fit.programs import Evaluator, LogPrior
-from cholax.stats.fit.progress import reporter
 from cholax.stats.fit.result import Fit, make_fit
 from cholax.stats.laplace import LaplaceModel, laplace
 from cholax.stats.laplace.model import check_real
@@ -231,10 +231,8 @@ def _fit(
     flat = np.asarray(ravel_pytree(theta0)[0])
     start = model.start if u0 is None else model.checked_start(u0, where)
     evaluator = Evaluator(model, log_prior, theta0, args, start)
-    report = reporter(where, progress)
-    outcome = minimize(evaluator, flat, max_iterations=max_iterations, report=report)
-    if report is not None:
-        report.done()
+    with reporting(where, "iteration", progress) as report:
+        outcome = minimize(evaluator, flat, max_iterations=max_iterations, report=report)
     fit = make_fit(model, log_prior, args, evaluator, outcome)
     if throw and outcome.code != codes.CONVERGED:
         raise ConvergenceError(

@@ -157,7 +157,7 @@ def profile(
     level = options.fraction(level, where)
     points = options.count(points, where, "points", least=2)
     max_iterations = options.count(max_iterations, where, "max_iterations", least=1)
-    names = fit.names()
+    names = fit.names
     named = isinstance(parameter, str) and parameter in names
     place: Any = names.index(parameter) if named else parameter
     whole = isinstance(place, int | np.integer) and not isinstance(place, bool)

@@ -47,8 +47,8 @@ class Fit(Portable):
         >>> def log_joint(u, theta):  # y ~ N(θ, 2)
         ...     return -0.5 * jnp.sum((u - theta["mean"]) ** 2 + (u - y) ** 2)
         >>> fit = cs.fit_ml(cs.laplace(log_joint, jnp.zeros(2)), {"mean": 0.0})
-        >>> fit.names(), round(float(fit.standard_errors()["mean"]), 6)
-        (['mean'], 1.0)
+        >>> fit.names, round(float(fit.standard_errors()["mean"]), 6)
+        (('mean',), 1.0)
         >>> total = fit.delta(lambda u, theta: jnp.sum(u))
         >>> round(float(total.estimate), 6), round(float(total.standard_error**2), 6)
         (4.0, 2.0)
@@ -76,8 +76,8 @@ class Fit(Portable):
     _log_prior: LogPrior = field(repr=False)
 
     @property
-    def log_marginal(self) -> float:
-        """Log-marginal at θ̂: the maximized log-likelihood of `fit_ml`."""
+    def log_likelihood(self) -> float:
+        """Log p(y | θ̂), u integrated out: of `fit_ml` the maximum (of `fit_reml` restricted)."""
         return float(self.result.log_marginal)
 
     @property
@@ -87,17 +87,18 @@ class Fit(Portable):
 
     @property
     def flat_theta(self) -> np.ndarray:
-        """θ̂ as one vector, in the order of `names()`."""
+        """θ̂ as one vector, in the order of `names`."""
         return self._flat
 
-    def names(self) -> list[str]:
+    @property
+    def names(self) -> tuple[str, ...]:
         """A name for each entry of the flat θ̂."""
         found = []
         for path, leaf in jax.tree_util.tree_flatten_with_path(self.theta)[0]:
             base = jax.tree_util.keystr(path, simple=True, separator=".") or "theta"
             shape = jnp.shape(leaf)
             found += [base + "".join(f"[{i}]" for i in index) for index in np.ndindex(*shape)]
-        return found
+        return tuple(found)
 
     def covariance(self) -> np.ndarray:
         """Covariance of θ̂, the inverse of minus the Hessian, `(p, p)`; zero for fixed entries."""
@@ -158,7 +159,7 @@ class Fit(Portable):
         """Profile the objective over one parameter: maximized over all others at each value.
 
         Args:
-            parameter: place in the flat θ, or a name from `names()`.
+            parameter: place in the flat θ, or a name from `names`.
             level: of the likelihood interval.
             points: most values tried on each side before the interval counts as open.
             max_iterations: of each maximisation.
@@ -173,7 +174,7 @@ class Fit(Portable):
         return profile(self, parameter, level, points, max_iterations)
 
     def joint_precision(self) -> SparseMatrix:
-        """Precision of (u, θ) at the mode, sparse: u first, then θ as `names()` orders it.
+        """Precision of (u, θ) at the mode, sparse: u first, then θ as `names` orders it.
 
             [H  −HS; −SᵀH  V⁻¹ + SᵀHS],   S = dû/dθ
 

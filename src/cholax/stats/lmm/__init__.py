@@ -12,4 +12,4 @@ from cholax.stats.lmm.glmm import GLMMFit as GLMMFit
 from cholax.stats.lmm.glmm import glmm as glmm
 from cholax.stats.lmm.model import LinearMixedModel as LinearMixedModel
 from cholax.stats.lmm.prediction import Prediction as Prediction
-from cholax.stats.lmm.result import FitStatus as FitStatus
+from cholax.stats.lmm.status import FitStatus as FitStatus

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.optimize
 
+from cholax.stats.lmm import status as codes
+
 Value = Callable[[np.ndarray], tuple[float, np.ndarray]]
 # Below this expected decrease (½ gᵀH⁻¹g) a minimum counts as reached: a deviance is a χ².
 _DECREASE = 1e-6
@@ -42,8 +44,8 @@ class Optimum(NamedTuple):
         hessians: evaluations of the Hessian.
         decrease: ½ gᵀH⁻¹g, what a further Newton step would gain.
         curvature: smallest eigenvalue of the Hessian.
-        converged: a minimum: expected decrease at rounding level, no negative curvature.
-        message: in words.
+        code: how it ended, one of `status`; converged is a minimum: expected decrease at rounding
+            level, no negative curvature.
     """
 
     x: np.ndarray
@@ -54,8 +56,12 @@ class Optimum(NamedTuple):
     hessians: int
     decrease: float
     curvature: float
-    converged: bool
-    message: str
+    code: int
+
+    @property
+    def converged(self) -> bool:
+        """Whether this is a minimum."""
+        return self.code == codes.CONVERGED
 
     @property
     def gradient_norm(self) -> float:
@@ -71,7 +77,7 @@ def minimize(
     logarithmic: np.ndarray | None = None,
     scale: np.ndarray | None = None,
     units: Callable[[np.ndarray], np.ndarray] = np.ones_like,
-    max_evaluations: int = 500,
+    max_iterations: int = 500,
     max_newton: int = 20,
     progress: Callable[[int, float, float], Any] | None = None,
 ) -> Optimum:
@@ -92,13 +98,13 @@ def minimize(
         logarithmic: which parameters are positive and searched on the log scale first.
         scale: square root of the curvature to expect of each.
         units: sizes of the parameters at a point, in which curvatures can be compared.
-        max_evaluations: for L-BFGS.
+        max_iterations: for L-BFGS.
         max_newton: Newton steps after it.
         progress: called with the number of evaluations, the value and the gradient norm.
 
     Example:
         >>> import numpy as np
-        >>> from cholax.stats.lmm.optimize import minimize
+        >>> from cholax.stats.lmm._optimize import minimize
         >>> f = lambda x: (float(np.sum((x - 1) ** 4 + x**2)), 4 * (x - 1) ** 3 + 2 * x)
         >>> found = minimize(f, lambda x: np.diag(12 * (x - 1) ** 2 + 2), np.zeros(1))
         >>> found.converged, round(float(found.x[0]), 6)
@@ -116,18 +122,15 @@ def minimize(
     for _ in range(_WINDOWS):
         # The first step has unit length: a few standard errors.
         s = scale / _FIRST_STEP / np.where(positive, 1.0, units(x))
-        x, end = _quasi_newton(counter, x, positive, s, max_evaluations - counter.calls)
-        if not end or counter.calls >= max_evaluations:
+        x, end = _quasi_newton(counter, x, positive, s, max_iterations - counter.calls)
+        if not end or counter.calls >= max_iterations:
             break
     if np.any(positive & (x >= _HIGHEST)):
-        return _polish(counter, hessian, units, x, 0)._replace(converged=False, message=_UNBOUNDED)
-    return _polish(counter, hessian, units, x, max_newton)
-
-
-_UNBOUNDED = (
-    f"the criterion still falls where a standard deviation is {_HIGHEST:.0e} times the unit: there "
-    "is no finite estimate, as where random effects fit the response exactly"
-)
+        return _polish(counter, hessian, units, x, 0)._replace(code=codes.AT_INFINITY)
+    optimum = _polish(counter, hessian, units, x, max_newton)
+    if optimum.code == codes.NO_PROGRESS and counter.calls >= max_iterations:
+        return optimum._replace(code=codes.MAX_ITERATIONS)
+    return optimum
 
 
 def _magnify(
@@ -327,18 +330,13 @@ def _conclude(
     point: _Point, shape: _Curvature, step: _Step, evaluations: int, hessians: int
 ) -> Optimum:
     decrease, curvature = step.decrease, shape.lowest
-    if not np.isfinite(point.value):
-        converged, message = False, "the criterion is not finite at the start"
-    elif not np.all(np.isfinite(shape.hessian)):
-        converged, message = False, "the Hessian of the criterion is not finite at the end"
+    code = codes.CONVERGED
+    if not np.isfinite(point.value) or not np.all(np.isfinite(shape.hessian)):
+        code = codes.NOT_FINITE
     elif curvature < -_SADDLE:
-        converged, message = False, "the search ended at a saddle point"
+        code = codes.NOT_A_MINIMUM
     elif not decrease <= _DECREASE:
-        converged, message = False, f"a further step would gain {decrease:.1e}: the search stalled"
+        code = codes.NO_PROGRESS
     elif step.drift > _DRIFT:
-        converged, message = False, "the criterion falls along a direction without curvature"
-    else:
-        converged, message = True, "converged"
-    return Optimum(
-        *point, shape.hessian, evaluations, hessians, decrease, curvature, converged, message
-    )
+        code = codes.NOT_A_MINIMUM
+    return Optimum(*point, shape.hessian, evaluations, hessians, decrease, curvature, code)

@@ -10,11 +10,11 @@ from scipy.special import gammaincc
 
 from cholax._core.errors import ArgumentError
 from cholax.stats.lmm.design import Design, RandomTerm
+from cholax.stats.lmm.estimates import Estimates
+from cholax.stats.lmm.summary import table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from cholax.stats.lmm.result import MixedFit
 
 # A column lies in the span of others when what is left of it is below this part of it.
 _SPANNED = 1e-8
@@ -29,7 +29,7 @@ class Comparison:
         parameters: numbers of parameters.
         aic: −2 log L + 2 k.
         bic: −2 log L + k log n.
-        loglik: maximal log-likelihoods.
+        log_likelihood: maximal log-likelihoods.
         chisq: twice the gain in log L over the model before; NaN for the first.
         df: parameters more than the model before; 0 for the first.
         p_value: P(χ²_df > chisq); NaN for the first.
@@ -42,7 +42,7 @@ class Comparison:
     parameters: np.ndarray
     aic: np.ndarray
     bic: np.ndarray
-    loglik: np.ndarray
+    log_likelihood: np.ndarray
     chisq: np.ndarray
     df: np.ndarray
     p_value: np.ndarray
@@ -52,18 +52,16 @@ class Comparison:
         """One row per model."""
         import pandas as pd
 
-        names = ("parameters", "aic", "bic", "loglik", "chisq", "df", "p_value", "boundary")
+        names = ("parameters", "aic", "bic", "log_likelihood", "chisq", "df", "p_value", "boundary")
         return pd.DataFrame({name: getattr(self, name) for name in names}, list(self.formulas))
 
     def __str__(self) -> str:
-        from cholax.stats.lmm.summary import table
-
         rows = [["", "npar", "AIC", "BIC", "logLik", "Chisq", "Df", "Pr(>Chisq)"]]
         for k in range(len(self.formulas)):
             test = ["", "", ""]
             if k:
                 test = [f"{self.chisq[k]:.4f}", f"{self.df[k]}", f"{self.p_value[k]:.4g}"]
-            numbers = [f"{x[k]:.4f}" for x in (self.aic, self.bic, self.loglik)]
+            numbers = [f"{x[k]:.4f}" for x in (self.aic, self.bic, self.log_likelihood)]
             rows.append([f"model {k + 1}", f"{self.parameters[k]}", *numbers, *test])
         lines = [f"model {k + 1}: {text}" for k, text in enumerate(self.formulas)]
         if self.boundary.any():
@@ -71,7 +69,7 @@ class Comparison:
         return "\n".join([*lines, *table(rows, left=(0,))])
 
 
-def compare(fits: "Sequence[MixedFit]") -> Comparison:
+def compare(fits: Sequence[Estimates]) -> Comparison:
     """Likelihood-ratio tests of fits by maximum likelihood, in the order of their size.
 
     Raises:
@@ -87,9 +85,9 @@ def compare(fits: "Sequence[MixedFit]") -> Comparison:
         _check_comparable(fits[0], other)
     for small, big in pairwise(fits):
         _check_nested(small, big)
-    loglik = np.array([fit.loglik for fit in fits])
+    log_likelihood = np.array([fit.log_likelihood for fit in fits])
     parameters = np.array([fit.parameters for fit in fits])
-    chisq = np.append(np.nan, 2 * np.diff(loglik))
+    chisq = np.append(np.nan, 2 * np.diff(log_likelihood))
     df = np.append(0, np.diff(parameters))
     with np.errstate(invalid="ignore"):
         p = np.append(np.nan, gammaincc(df[1:] / 2, np.maximum(chisq[1:], 0) / 2))
@@ -99,7 +97,7 @@ def compare(fits: "Sequence[MixedFit]") -> Comparison:
         parameters=parameters,
         aic=np.array([fit.aic for fit in fits]),
         bic=np.array([fit.bic for fit in fits]),
-        loglik=loglik,
+        log_likelihood=log_likelihood,
         chisq=chisq,
         df=df,
         p_value=p,
@@ -107,7 +105,7 @@ def compare(fits: "Sequence[MixedFit]") -> Comparison:
     )
 
 
-def _check_comparable(one: "MixedFit", other: "MixedFit") -> None:
+def _check_comparable(one: Estimates, other: Estimates) -> None:
     if type(one) is not type(other) or one.kind != other.kind:
         raise ArgumentError(
             f"anova: need fits of one kind, got {one.kind} and {other.kind}. Their likelihoods "
@@ -129,7 +127,7 @@ def _check_comparable(one: "MixedFit", other: "MixedFit") -> None:
             )
 
 
-def _check_nested(small: "MixedFit", big: "MixedFit") -> None:
+def _check_nested(small: Estimates, big: Estimates) -> None:
     problem = nesting_problem(small.design, big.design)
     if small.parameters == big.parameters:
         problem = "both have as many parameters"

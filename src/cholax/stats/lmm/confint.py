@@ -7,7 +7,7 @@ region is about a ball, and the search starts where it would end if it were one.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,19 +21,13 @@ from cholax._core.failures import tolerant
 from cholax.stats.lmm.deviance import profile
 from cholax.stats.lmm.layout import Arrays, Layout
 
-if TYPE_CHECKING:
-    from cholax.stats.lmm.fit import LMMFit
-    from cholax.stats.lmm.result import MixedFit
-
 Ends = tuple[float, float]
 # How far from the boundary, in χ²₁, and from a right angle to it an end may be found.
 _ON_BOUNDARY, _NORMAL = 1e-6, 1e-3
 
 
 @tolerant
-def profile_confint(
-    fit: "LMMFit", level: float, parameters: Sequence[str] | None
-) -> dict[str, Ends]:
+def profile_confint(fit: Any, level: float, parameters: Sequence[str] | None) -> dict[str, Ends]:
     """Intervals for fixed effects, `sd(group.column)`, `cor(group.a,b)` and `sigma`.
 
     Args:
@@ -73,21 +67,21 @@ class _Region(NamedTuple):
         reach: the square root of χ²₁.
     """
 
-    fit: "LMMFit"
+    fit: Any
     limit: float
     centre: np.ndarray
     root: np.ndarray
     reach: float
 
 
-def _region(fit: "LMMFit", level: float) -> _Region:
+def _region(fit: Any, level: float) -> _Region:
     fit = fit.by_likelihood()
     reach = float(ndtri(0.5 + level / 2))
     root = ball_root(fit.optimum.hessian, reach)
     return _Region(fit, fit.criterion + reach**2, fit.optimum.x, root, reach)
 
 
-def covariance_names(fit: "MixedFit") -> list[str]:
+def covariance_names(fit: Any) -> list[str]:
     """`sd(group.column)` and `cor(group.a,b)`, term by term."""
     names = list[str]()
     for group, component in fit.varcorr.items():
@@ -220,7 +214,7 @@ def _fixed_ends(region: _Region, k: int) -> Ends:
     contrast = scipy.linalg.solve_triangular(model.coordinates.R, selected, trans=1)
     shift = float(model.coordinates.shift[k])
 
-    last, unit = float(fit.beta[k]) - shift, region.reach * float(fit.beta_se[k])
+    last, unit = float(fit.beta[k]) - shift, region.reach * float(fit.standard_errors()[k])
 
     def deviance(phi: np.ndarray) -> tuple[float, np.ndarray]:
         at = jnp.asarray(phi)

@@ -1,8 +1,6 @@
 """`lmm`: fit a linear mixed model by maximum likelihood or REML."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,14 +11,19 @@ import scipy.linalg
 
 from cholax._core import options
 from cholax._core.failures import tolerant
+from cholax.stats._progress import reporting
+from cholax.stats.lmm import status as codes
 from cholax.stats.lmm._optimize import Optimum, minimize
+from cholax.stats.lmm.confint import profile_confint
 from cholax.stats.lmm.deviance import Profile
 from cholax.stats.lmm.effects import random_effects, variance_components
+from cholax.stats.lmm.estimates import SINGULAR, Uncertainty
 from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.layout import Layout
 from cholax.stats.lmm.model import LinearMixedModel
-from cholax.stats.lmm.prediction import Uncertainty
-from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
+from cholax.stats.lmm.result import MixedFit
+from cholax.stats.lmm.status import FitStatus
+from cholax.stats.lmm.summary import lmm_summary
 
 
 @tolerant
@@ -31,9 +34,10 @@ def lmm(
     reml: bool = True,
     weights: Any = None,
     offset: Any = None,
-    start: Any = None,
-    max_evaluations: int = 500,
-    progress: bool | Callable[[int, float, float], Any] = False,
+    theta0: Any = None,
+    max_iterations: int = 500,
+    progress: bool | Callable[[str], Any] = False,
+    throw: bool = False,
 ) -> "LMMFit":
     """Fit y = Xβ + Zb + ε, a linear mixed model, from a formula in lme4's notation.
 
@@ -51,10 +55,10 @@ def lmm(
         reml: restricted maximum likelihood instead of maximum likelihood.
         weights: column name or vector; Var(ε_i) = σ²/w_i.
         offset: column name or vector, added to Xβ.
-        start: θ to start from.
-        max_evaluations: of the criterion and its gradient.
-        progress: True to show evaluations on stderr, or a function of their number, the criterion
-            and the gradient norm.
+        theta0: θ to start from.
+        max_iterations: most evaluations of the criterion with its gradient.
+        progress: True shows a line on stderr; a function gets each line as a text.
+        throw: raise where the fit does not converge.
 
     Returns:
         An `LMMFit`: estimates, conditional modes, tables, plots.
@@ -62,6 +66,7 @@ def lmm(
     Raises:
         ArgumentError: formula and data that make no model.
         ShapeError: columns or vectors of different lengths.
+        ConvergenceError: with `throw`, a fit that does not converge.
 
     Example:
         >>> import jax, numpy as np, cholax.stats as cs
@@ -75,19 +80,20 @@ def lmm(
         Bates, Mächler, Bolker & Walker (2015), *Journal of Statistical Software* 67(1).
     """
     reml = options.flag(reml, "lmm", "reml")
-    max_evaluations = options.count(max_evaluations, "lmm", "max_evaluations", least=1)
+    max_iterations = options.count(max_iterations, "lmm", "max_iterations", least=1)
     progress = options.progress(progress, "lmm")
+    throw = options.flag(throw, "lmm", "throw")
     model = LinearMixedModel(formula, data, weights=weights, offset=offset)
     first = model.start
-    if start is not None:
+    if theta0 is not None:
         remedy = f"The parameters are {', '.join(model.theta_names)}."
-        first = options.vector(start, "lmm", "start", first.shape, remedy=remedy)
-    optimum = search(model, first, reml, max_evaluations, progress)
-    return assemble(model, optimum, reml)
+        first = options.vector(theta0, "lmm", "theta0", first.shape, remedy=remedy)
+    optimum = search(model, first, reml, max_iterations, progress)
+    return assemble(model, optimum, reml).confirmed("lmm", throw)
 
 
 def search(
-    model: LinearMixedModel, theta: np.ndarray, reml: bool, max_evaluations: int, progress: Any
+    model: LinearMixedModel, theta: np.ndarray, reml: bool, max_iterations: int, progress: Any
 ) -> Optimum:
     """Minimize the criterion in internal coordinates."""
     logarithmic, scale = model.layout.search_scale()
@@ -97,7 +103,7 @@ def search(
         ready()
         return model.hessian(x, reml=reml)
 
-    with progress_reporter(progress) as report:
+    with reporting("lmm", "evaluation", progress) as report:
         return minimize(
             partial(model.value_and_gradient, reml=reml),
             hessian,
@@ -105,25 +111,9 @@ def search(
             logarithmic=logarithmic,
             scale=scale,
             units=model.layout.units,
-            max_evaluations=max_evaluations,
+            max_iterations=max_iterations,
             progress=report,
         )
-
-
-@contextmanager
-def progress_reporter(progress: bool | Callable[..., Any]) -> Iterator[Callable[..., Any] | None]:
-    """The function to call with number of evaluations, criterion and gradient norm, if any."""
-    if progress is not True:
-        yield progress or None
-        return
-
-    def show(count: int, value: float, gradient: float) -> None:
-        line = f"evaluation {count}, criterion {value:.6f}, gradient {gradient:.1e}"
-        sys.stderr.write(f"\r{line} ")
-        sys.stderr.flush()
-
-    yield show
-    sys.stderr.write("\n")
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,8 +193,6 @@ class LMMFit(MixedFit):
 
     def summary(self) -> str:
         """The fit as a text table."""
-        from cholax.stats.lmm.summary import lmm_summary
-
         return lmm_summary(self)
 
     def __str__(self) -> str:
@@ -213,8 +201,6 @@ class LMMFit(MixedFit):
     def _profile_confint(
         self, level: float, parameters: Sequence[str] | None
     ) -> dict[str, tuple[float, float]]:
-        from cholax.stats.lmm.confint import profile_confint
-
         return profile_confint(self, level, parameters)
 
     def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
@@ -253,10 +239,10 @@ def assemble(model: LinearMixedModel, optimum: Optimum, reml: bool) -> LMMFit:
         theta=theta,
         theta_names=model.theta_names,
         beta=inverse_R @ beta + model.coordinates.shift,
-        vcov=0.5 * (vcov + vcov.T),
+        _covariance=0.5 * (vcov + vcov.T),
         varcorr=variance_components(design.terms, [scale * t @ t.T for t in user]),
         ranef=random_effects(design.terms, layout, user, u, _inverse(layout, found), scale),
-        loglik=-0.5 * criterion,
+        log_likelihood=-0.5 * criterion,
         status=make_status(optimum, T, _undetermined(model, optimum)),
         model=model,
         reml=reml,
@@ -278,21 +264,18 @@ def make_status(
         undetermined: names of covariances that the data do not determine.
     """
     singular = any(bool(np.min(np.diag(T)) < SINGULAR) for T in templates)
-    converged, message = optimum.converged, optimum.message
+    code, detail = optimum.code, ""
     if undetermined:
-        converged = False
-        message = (
-            f"the covariances of {', '.join(dict.fromkeys(undetermined))} are not determined by "
-            "the data: other values fit as well. Leave out one of the terms that overlap"
-        )
+        code, detail = codes.NOT_IDENTIFIED, ", ".join(dict.fromkeys(undetermined))
     return FitStatus(
-        converged,
-        singular,
+        code == codes.CONVERGED,
+        code,
         optimum.evaluations,
+        singular,
         optimum.hessians,
         optimum.gradient_norm,
         optimum.decrease,
-        message,
+        detail,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +14,23 @@ from cholax._core import options
 from cholax._core.compilation import compile_ahead
 from cholax._core.errors import ArgumentError, UnsupportedError
 from cholax._core.failures import tolerant
+from cholax.stats._progress import reporting
 from cholax.stats.laplace import LaplaceResult
 from cholax.stats.likelihoods import Likelihood
+from cholax.stats.lmm import status as codes
 from cholax.stats.lmm._optimize import Optimum, minimize
 from cholax.stats.lmm.effects import random_effects, variance_components
-from cholax.stats.lmm.families import MOMENTS, Moments, separating_direction
-from cholax.stats.lmm.fit import canonical, make_status, progress_reporter
+from cholax.stats.lmm.estimates import SINGULAR, Uncertainty
+from cholax.stats.lmm.families import MOMENTS, Moments, draw, separating_direction
+from cholax.stats.lmm.fit import canonical, make_status
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
+from cholax.stats.lmm.glmm_confint import profile_confint
 from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
+from cholax.stats.lmm.layout import Layout
 from cholax.stats.lmm.model import theta_names
-from cholax.stats.lmm.prediction import Uncertainty
-from cholax.stats.lmm.result import SINGULAR, FitStatus, MixedFit
-
-if TYPE_CHECKING:
-    from cholax.stats.lmm.layout import Layout
+from cholax.stats.lmm.result import MixedFit
+from cholax.stats.lmm.status import FitStatus
+from cholax.stats.lmm.summary import glmm_summary
 
 # Curvature below this part of the largest counts as none, and what a parameter has of it.
 _FLAT, _TOUCHED = 1e-9, 1e-3
@@ -43,8 +46,10 @@ def glmm(
     offset: Any = None,
     trials: Any = None,
     exposure: Any = None,
-    max_evaluations: int = 500,
-    progress: bool | Callable[[int, float, float], Any] = False,
+    theta0: Any = None,
+    max_iterations: int = 500,
+    progress: bool | Callable[[str], Any] = False,
+    throw: bool = False,
 ) -> "GLMMFit":
     """Fit y_i ~ family(η_i), η = offset + Xβ + Zb, from a formula in lme4's notation.
 
@@ -62,16 +67,18 @@ def glmm(
         offset: column name or vector, added to Xβ.
         trials: column name or vector: numbers of trials of binomial counts of successes.
         exposure: column name or vector of positive numbers that multiply the mean of counts.
-        max_evaluations: of the likelihood and its gradient.
-        progress: True to show evaluations on stderr, or a function of their number, −2 log L and
-            the gradient norm.
+        theta0: covariance factors θ to start from.
+        max_iterations: most evaluations of the likelihood with its gradient.
+        progress: True shows a line on stderr; a function gets each line as a text.
+        throw: raise where the fit does not converge.
 
     Returns:
         A `GLMMFit`. Where the response is separated by the fixed effects no finite estimate
-        exists: `converged` is False and `status.message` names them.
+        exists: `converged` is False and `status.reason()` names them.
 
     Raises:
         ArgumentError: formula, data and family that make no model.
+        ConvergenceError: with `throw`, a fit that does not converge.
 
     Example:
         >>> import jax, cholax.stats as cs
@@ -85,26 +92,27 @@ def glmm(
         Brooks et al. (2017), *The R Journal* 9(2); Kristensen et al. (2016), *Journal of
         Statistical Software* 70(5).
     """
-    max_evaluations = options.count(max_evaluations, "glmm", "max_evaluations", least=1)
+    max_iterations = options.count(max_iterations, "glmm", "max_iterations", least=1)
     progress = options.progress(progress, "glmm")
+    throw = options.flag(throw, "glmm", "throw")
     model = GeneralizedLinearMixedModel(
         formula, data, family=family, weights=weights, offset=offset, trials=trials,
         exposure=exposure,
     )  # fmt: skip
     objective = _Objective(model)
     logarithmic, scale = _search_scale(model)
-    with progress_reporter(progress) as report:
+    with reporting("glmm", "evaluation", progress) as report:
         found = minimize(
             objective.value_and_gradient,
             objective.hessian,
-            _start(model),
+            _start(model, theta0),
             logarithmic=logarithmic,
             scale=scale,
             units=partial(_units, model),
-            max_evaluations=max_evaluations,
+            max_iterations=max_iterations,
             progress=report,
         )
-    return _assemble(model, found)
+    return _assemble(model, found).confirmed("glmm", throw)
 
 
 class _Objective:
@@ -148,8 +156,8 @@ def _units(model: GeneralizedLinearMixedModel, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones(p), model.layout.units(x[p : p + k]), np.ones(extra)])
 
 
-def _start(model: GeneralizedLinearMixedModel) -> np.ndarray:
-    """The fit without random effects, and T̃ = ½ I."""
+def _start(model: GeneralizedLinearMixedModel, theta0: Any) -> np.ndarray:
+    """The fit without random effects, and the factors given or T̃ = ½ I."""
     p, _, extra = model.program.sizes
     program, rows = model.program, model.rows
     found = minimize(
@@ -157,10 +165,16 @@ def _start(model: GeneralizedLinearMixedModel) -> np.ndarray:
         lambda x: np.asarray(program.fixed_hessian(jnp.asarray(x), rows)),
         np.zeros(p + extra),
         scale=np.full(p + extra, np.sqrt(model.design.n)),
-        max_evaluations=50,
+        max_iterations=50,
         max_newton=3,
     )
     factors = [0.5 * np.eye(size) for _, size in model.layout.sizes]
+    if theta0 is not None:
+        size, names = sum(model.layout.theta_sizes), theta_names(model.design)
+        remedy = f"The parameters are {', '.join(names)}."
+        given = options.vector(theta0, "glmm", "theta0", (size,), remedy=remedy)
+        pairs = zip(model.to_internal_factors, model.layout.templates(given), strict=True)
+        factors = [np.asarray(m) @ T for m, T in pairs]
     return np.concatenate([found.x[:p], model.layout.theta(factors), found.x[p:]])
 
 
@@ -203,7 +217,7 @@ class GLMMFit(MixedFit):
     @property
     def deviance(self) -> float:
         """−2 log L."""
-        return -2.0 * self.loglik
+        return -2.0 * self.log_likelihood
 
     def _moments(self) -> tuple[Moments, dict[str, Any]]:
         name = self.model.family.name
@@ -265,8 +279,6 @@ class GLMMFit(MixedFit):
     def _profile_confint(
         self, level: float, parameters: Sequence[str] | None
     ) -> dict[str, tuple[float, float]]:
-        from cholax.stats.lmm.glmm_confint import profile_confint
-
         return profile_confint(self, level, parameters)
 
     @property
@@ -279,23 +291,18 @@ class GLMMFit(MixedFit):
         return self
 
     def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "GLMMFit":
-        for name in ("reml", "start"):
-            if name in given:
-                raise ArgumentError(f"update: a generalised model has no {name}=.")
+        if "reml" in given:
+            raise ArgumentError("update: a generalised model has no reml=.")
         return glmm(formula, data, **given)
 
     def summary(self) -> str:
         """The fit as a text table."""
-        from cholax.stats.lmm.summary import glmm_summary
-
         return glmm_summary(self)
 
     def __str__(self) -> str:
         return self.summary()
 
     def _responses(self, u: jax.Array, key: jax.Array) -> jax.Array:
-        from cholax.stats.lmm.families import draw
-
         layout = self.model.layout
         pairs = zip(self.model.to_internal_factors, layout.templates(self.theta), strict=True)
         b = layout.scale(tuple(m @ T for m, T in pairs), u)
@@ -326,10 +333,10 @@ def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
         theta=theta,
         theta_names=theta_names(design),
         beta=beta,
-        vcov=vcov,
+        _covariance=vcov,
         varcorr=variance_components(design.terms, [T @ T.T for T in user]),
         ranef=random_effects(design.terms, layout, user, u, inverse, 1.0),
-        loglik=float(approximation.log_marginal),
+        log_likelihood=float(approximation.log_marginal),
         status=status,
         model=model,
         family_parameters={name: float(x) for name, x in natural.items()},
@@ -349,11 +356,7 @@ def _status(model: GeneralizedLinearMixedModel, status: FitStatus) -> FitStatus:
         return status
     size = np.abs(direction) * np.max(np.abs(design.X), axis=0)
     named = [name for name, part in zip(design.names, size, strict=True) if part > 1e-6]
-    message = (
-        f"the response is separated by {', '.join(named)}: the likelihood rises for ever along "
-        "them, and no finite estimate exists"
-    )
-    return replace(status, converged=False, message=message)
+    return replace(status, converged=False, code=codes.SEPARATED, detail=", ".join(named))
 
 
 def _undetermined(
@@ -400,7 +403,7 @@ def _flat(hessian: np.ndarray) -> np.ndarray:
     return np.max(np.abs(flat), axis=1, initial=0.0) > _TOUCHED
 
 
-def _to_user_jacobian(layout: "Layout", inverses: list[np.ndarray]) -> np.ndarray:
+def _to_user_jacobian(layout: Layout, inverses: list[np.ndarray]) -> np.ndarray:
     columns = []
     for e in np.eye(sum(layout.theta_sizes)):
         pairs = zip(inverses, layout.templates(e), strict=True)

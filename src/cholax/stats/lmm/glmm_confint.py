@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +25,9 @@ from cholax.stats.lmm.confint import (
 )
 from cholax.stats.lmm.layout import Layout
 
-if TYPE_CHECKING:
-    from cholax.stats.lmm.glmm import GLMMFit
-
 
 @tolerant
-def profile_confint(
-    fit: "GLMMFit", level: float, parameters: Sequence[str] | None
-) -> dict[str, Ends]:
+def profile_confint(fit: Any, level: float, parameters: Sequence[str] | None) -> dict[str, Ends]:
     """Intervals for fixed effects, `sd(group.column)`, `cor(group.a,b)` and family parameters.
 
     Args:
@@ -66,7 +61,7 @@ def profile_confint(
     return found
 
 
-def _deviance(fit: "GLMMFit") -> Any:
+def _deviance(fit: Any) -> Any:
     """−2 log L in internal coordinates; all searches for the mode begin at that of the fit."""
     program, rows = fit.model.program, fit.model.rows
     mode = fit.approximation.flat_mode
@@ -82,7 +77,7 @@ def _linear(weights: np.ndarray, phi: np.ndarray) -> tuple[float, np.ndarray]:
     return float(weights @ phi), weights
 
 
-def _fixed_ends(fit: "GLMMFit", extreme: Any, k: int) -> Ends:
+def _fixed_ends(fit: Any, extreme: Any, k: int) -> Ends:
     # β = R⁻¹β̃.
     p = fit.beta.size
     row = scipy.linalg.solve_triangular(fit.model.R, np.eye(p)[k], trans=1)
@@ -90,7 +85,7 @@ def _fixed_ends(fit: "GLMMFit", extreme: Any, k: int) -> Ends:
     return or_nan(lower), or_nan(upper)
 
 
-def _family_ends(fit: "GLMMFit", extreme: Any, k: int) -> Ends:
+def _family_ends(fit: Any, extreme: Any, k: int) -> Ends:
     p, size, _ = fit.model.program.sizes
     name = fit.model.program.free[k]
     support = next(x.support for x in fit.model.family.parameters if x.name == name)
@@ -108,7 +103,7 @@ def _function(layout: Layout, inverses: Any, theta: Any, *, choice: int, log: bo
     return jax.value_and_grad(value)(theta)
 
 
-def _variance_ends(fit: "GLMMFit", extreme: Any, choice: int, name: str) -> Ends:
+def _variance_ends(fit: Any, extreme: Any, choice: int, name: str) -> Ends:
     layout, inverses = fit.model.layout, fit.model.to_internal_factors
     p, k, _ = fit.model.program.sizes
 

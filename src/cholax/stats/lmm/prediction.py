@@ -1,18 +1,14 @@
 """Predictions of fitted mixed models for new rows, with standard errors by the delta method."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from cholax._core import options
 from cholax._core.errors import ArgumentError, ShapeError
-from cholax.linalg.factor import Factor
+from cholax.stats.lmm.estimates import Estimates
 from cholax.stats.lmm.response import check_sizes
-
-if TYPE_CHECKING:
-    from cholax.stats.lmm.result import MixedFit
 
 # Right-hand sides of one solve: dense vectors as long as there are random effects.
 _CHUNK = 256
@@ -25,22 +21,6 @@ class Prediction(NamedTuple):
     se: np.ndarray
 
 
-class Uncertainty(NamedTuple):
-    """Joint covariance of fixed and random effects at the estimates, b = T u level by level.
-
-    Attributes:
-        factor: of A, Cov(u | y, β) = scale · A⁻¹.
-        scale: residual variance, or 1.
-        sensitivity: `(q, p)` −dû/dβ, by how much the conditional modes give way to β.
-        templates: T of each term.
-    """
-
-    factor: Factor
-    scale: float
-    sensitivity: np.ndarray
-    templates: Sequence[np.ndarray]
-
-
 class _Rows(NamedTuple):
     X: np.ndarray
     offset: np.ndarray
@@ -51,7 +31,7 @@ class _Rows(NamedTuple):
 
 
 def predict(
-    fit: "MixedFit",
+    fit: Estimates,
     newdata: Any,
     *,
     random: bool,
@@ -80,7 +60,7 @@ def predict(
     return Prediction(_full(eta, rows.kept), _full(error, rows.kept))
 
 
-def _rows(fit: "MixedFit", newdata: Any, random: bool, offset: Any, scale: str) -> _Rows:
+def _rows(fit: Estimates, newdata: Any, random: bool, offset: Any, scale: str) -> _Rows:
     design = fit.design
     exposure = design.given.get("exposure") if scale == "response" else None
     if newdata is not None:
@@ -121,7 +101,7 @@ def _full(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
     return full
 
 
-def _check_levels(fit: "MixedFit", codes: list[np.ndarray]) -> None:
+def _check_levels(fit: Estimates, codes: list[np.ndarray]) -> None:
     for term, code in zip(fit.design.terms, codes, strict=True):
         if np.any(code < 0):
             raise ArgumentError(
@@ -131,14 +111,14 @@ def _check_levels(fit: "MixedFit", codes: list[np.ndarray]) -> None:
             )
 
 
-def _variance(fit: "MixedFit", rows: _Rows, random: bool) -> np.ndarray:
+def _variance(fit: Estimates, rows: _Rows, random: bool) -> np.ndarray:
     """Var(xᵀβ̂ + zᵀb̂ − xᵀβ − zᵀb), the variance parameters taken as known.
 
     With w = Λᵀz it is scale · wᵀA⁻¹w + cᵀ Cov(β̂) c, c = x − Sᵀw and S the sensitivity; a level
     that was not observed adds zᵀCov(b)z.
     """
     if not random or not fit.design.terms:
-        return np.einsum("na,ab,nb->n", rows.X, fit.vcov, rows.X)
+        return np.einsum("na,ab,nb->n", rows.X, fit.covariance(), rows.X)
     known, found = fit.uncertainty(), np.empty(len(rows.X))
     starts = fit.model.layout.offsets
     for first in range(0, len(rows.X), _CHUNK):
@@ -156,5 +136,5 @@ def _variance(fit: "MixedFit", rows: _Rows, random: bool) -> np.ndarray:
         solved = np.asarray(known.factor.solve(jnp.asarray(W)))
         C = X - W.T @ known.sensitivity
         found[here] = known.scale * (np.sum(W * solved, axis=0) + fresh)
-        found[here] += np.einsum("na,ab,nb->n", C, fit.vcov, C)
+        found[here] += np.einsum("na,ab,nb->n", C, fit.covariance(), C)
     return found

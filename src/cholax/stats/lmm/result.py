@@ -1,7 +1,7 @@
-"""What fitted mixed models have in common: estimates, effects, prediction, tables, plots."""
+"""What one can do with a fitted mixed model: predict, simulate, compare, refit, plot."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,126 +12,22 @@ from scipy.special import ndtri
 
 from cholax._core import options
 from cholax._core.errors import ArgumentError
-from cholax._core.pickling import Portable
-from cholax.stats.lmm.design import Design
-from cholax.stats.lmm.effects import RandomEffects, VarianceComponent
+from cholax.stats.lmm.compare import Comparison, compare
+from cholax.stats.lmm.estimates import Estimates
+from cholax.stats.lmm.formula import update_formula
+from cholax.stats.lmm.plots import caterpillar_plot, residual_plot
+from cholax.stats.lmm.prediction import Prediction, predict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cholax.stats.lmm.compare import Comparison
-    from cholax.stats.lmm.prediction import Prediction, Uncertainty
-
-# lme4's isSingular, here in coordinates where the columns of a term are orthonormal.
-SINGULAR = 1e-4
-
 # Options of a fit that are no part of its model.
-_FIT_OPTIONS = ("max_evaluations", "progress", "reml", "start")
-
-
-@dataclass(frozen=True)
-class FitStatus:
-    """How a fit ended.
-
-    Attributes:
-        converged: at a minimum of the criterion.
-        singular: some random effects have no variance, or are combinations of others.
-        evaluations: of the criterion with its gradient.
-        hessians: exact Hessians.
-        gradient_norm: largest entry of the gradient there, in scaled parameters.
-        decrease: ½ gᵀH⁻¹g: what another Newton step would gain in the criterion.
-        message: in words.
-    """
-
-    converged: bool
-    singular: bool
-    evaluations: int
-    hessians: int
-    gradient_norm: float
-    decrease: float
-    message: str
+_FIT_OPTIONS = ("max_iterations", "progress", "reml", "theta0", "throw")
 
 
 @dataclass(frozen=True, eq=False)
-class MixedFit(Portable, ABC):
-    """Base of the fits of linear and generalised linear mixed models.
-
-    Attributes:
-        model: the criterion or log-likelihood as a differentiable function.
-        design: y, X and the terms, rows with missing values left out.
-        theta: `(k,)` relative covariance factors, `theta_names` names them.
-        beta: `(p,)` fixed effects, named by `names`.
-        vcov: `(p, p)` their covariance.
-        varcorr: covariances of the random effects by group.
-        ranef: conditional modes and covariances by group.
-        loglik: maximal log-likelihood (with REML the restricted one).
-        status: how the search ended.
-    """
-
-    model: Any
-    design: Design
-    theta: np.ndarray
-    theta_names: tuple[str, ...]
-    beta: np.ndarray
-    vcov: np.ndarray
-    varcorr: dict[str, VarianceComponent]
-    ranef: dict[str, RandomEffects]
-    loglik: float
-    status: FitStatus
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the fixed effects."""
-        return self.design.names
-
-    @property
-    def beta_se(self) -> np.ndarray:
-        """`(p,)` standard errors of the fixed effects."""
-        return np.sqrt(np.diag(self.vcov))
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit is at a minimum of the criterion."""
-        return self.status.converged
-
-    @property
-    def singular(self) -> bool:
-        """Whether some variance is estimated as zero, or some correlation as ±1."""
-        return self.status.singular
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters counted in AIC and BIC."""
-        return self.beta.size + self.theta.size
-
-    @property
-    def aic(self) -> float:
-        """−2 log L + 2 k."""
-        return -2.0 * self.loglik + 2.0 * self.parameters
-
-    @property
-    def bic(self) -> float:
-        """−2 log L + k log n."""
-        return -2.0 * self.loglik + np.log(self.design.n) * self.parameters
-
-    @property
-    def linear_predictor(self) -> np.ndarray:
-        """`(n,)` offset + Xβ + Zb at the conditional modes, for the rows used."""
-        design = self.design
-        codes = [term.grouping.codes for term in design.terms]
-        values = [term.values for term in design.terms]
-        return design.offset + design.X @ self.beta + self.random_part(codes, values)
-
-    def random_part(self, codes: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
-        """Zb by terms; a code of −1 is a new level, whose effects have mean zero."""
-        done: dict[str, int] = {}
-        total: Any = 0.0
-        for term, code, value in zip(self.design.terms, codes, values, strict=True):
-            first, p = done.get(term.group, 0), value.shape[1]
-            b = self.ranef[term.group].modes[:, first : first + p]
-            done[term.group] = first + p
-            total = total + np.sum(np.where(code[:, None] < 0, 0.0, b[code]) * value, axis=1)
-        return total
+class MixedFit(Estimates):
+    """Base of the fits of linear and generalised linear mixed models: `Estimates` with methods."""
 
     def predict(
         self,
@@ -142,7 +38,7 @@ class MixedFit(Portable, ABC):
         offset: Any = None,
         type: str = "link",  # noqa: A002  # R's name
         se: bool = False,
-    ) -> "np.ndarray | Prediction":
+    ) -> np.ndarray | Prediction:
         """The linear predictor, or the mean, of new rows.
 
         η = offset + xᵀβ + zᵀb at the conditional modes. Offsets are computed from the new data as
@@ -176,26 +72,9 @@ class MixedFit(Portable, ABC):
             >>> mean.round(3).tolist(), se.round(3).tolist()
             ([1.679, 4.821], [0.77, 0.77])
         """
-        from cholax.stats.lmm.prediction import predict
-
         return predict(
             self, newdata, random=random, new_levels=new_levels, offset=offset, scale=type, se=se
         )
-
-    @abstractmethod
-    def uncertainty(self) -> "Uncertainty":
-        """Joint covariance of fixed and random effects, for standard errors of predictions."""
-
-    @abstractmethod
-    def mean_and_slope(
-        self, eta: np.ndarray, known: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """E y and dE y/dη, per trial for binomial responses; `known` holds exposures."""
-
-    @property
-    @abstractmethod
-    def kind(self) -> str:
-        """What is fitted, in words: likelihoods of different kinds cannot be compared."""
 
     @abstractmethod
     def by_likelihood(self) -> "MixedFit":
@@ -205,7 +84,7 @@ class MixedFit(Portable, ABC):
     def _refit(self, formula: str, data: Any, given: dict[str, Any]) -> "MixedFit":
         """A fit with some options changed."""
 
-    def anova(self, *others: "MixedFit") -> "Comparison":
+    def anova(self, *others: "MixedFit") -> Comparison:
         """Likelihood-ratio tests of this and other fits, nested in each other.
 
         2 (log L₁ − log L₀) ~ χ² with as many degrees of freedom as there are parameters more.
@@ -230,8 +109,6 @@ class MixedFit(Portable, ABC):
             >>> table.df.tolist(), table.chisq.round(3).tolist(), table.p_value.round(4).tolist()
             ([0, 1], [nan, 9.076], [nan, 0.0026])
         """
-        from cholax.stats.lmm.compare import compare
-
         for other in others:
             if not isinstance(other, MixedFit):
                 raise ArgumentError(f"anova: need fitted models, got {type(other).__name__}.")
@@ -256,8 +133,6 @@ class MixedFit(Portable, ABC):
             >>> fit.update(". ~ . - x").names, fit.update("~ . + I(x^2)", reml=False).names
             (('Intercept',), ('Intercept', 'x', 'I(x ** 2)'))
         """
-        from cholax.stats.lmm.formula import update_formula
-
         old = self.design.formula
         text = old.text if formula is None else update_formula(old, formula)
         known = self.model.call
@@ -338,13 +213,11 @@ class MixedFit(Portable, ABC):
         z = float(ndtri(0.5 + options.fraction(level, "wald_confint") / 2))
         return {
             name: (float(b - z * se), float(b + z * se))
-            for name, b, se in zip(self.names, self.beta, self.beta_se, strict=True)
+            for name, b, se in zip(self.names, self.beta, self.standard_errors(), strict=True)
         }
 
     def plot_residuals(self) -> "Figure":
         """Residuals against fitted values, and their normal quantiles. Needs Matplotlib."""
-        from cholax.stats.lmm.plots import residual_plot
-
         return residual_plot(self)
 
     def plot_caterpillar(self, group: str | None = None, *, level: float = 0.95) -> "Figure":
@@ -354,8 +227,6 @@ class MixedFit(Portable, ABC):
             group: the grouping factor, by default the first.
             level: of the intervals.
         """
-        from cholax.stats.lmm.plots import caterpillar_plot
-
         level = options.fraction(level, "plot_caterpillar")
         name = next(iter(self.ranef), None) if group is None else group
         if not isinstance(name, str) or name not in self.ranef:

@@ -1,19 +1,14 @@
 """Fits of mixed models as text tables."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 
-if TYPE_CHECKING:
-    from cholax.stats.lmm.fit import LMMFit
-    from cholax.stats.lmm.glmm import GLMMFit
-    from cholax.stats.lmm.result import MixedFit
-
 _LARGEST_CORRELATION_TABLE = 12
 
 
-def lmm_summary(fit: "LMMFit") -> str:
+def lmm_summary(fit: Any) -> str:
     """Title, criterion, scaled residuals, random effects, fixed effects, remarks."""
     how = "REML" if fit.reml else "maximum likelihood"
     weights = fit.design.weights
@@ -23,20 +18,20 @@ def lmm_summary(fit: "LMMFit") -> str:
         lines.append(f"REML criterion at convergence: {fit.criterion:.4f}")
     else:
         lines.append(_row(["AIC", "BIC", "logLik", "deviance"], 12))
-        numbers = (fit.aic, fit.bic, fit.loglik, fit.criterion)
+        numbers = (fit.aic, fit.bic, fit.log_likelihood, fit.criterion)
         lines.append(_row([f"{x:.4f}" for x in numbers], 12))
     lines += ["", "Scaled residuals:", _row(["Min", "1Q", "Median", "3Q", "Max"], 10)]
     quartiles = np.quantile(fit.scaled_residuals, [0, 0.25, 0.5, 0.75, 1])
     lines += [_row([f"{x:.4f}" for x in quartiles], 10), ""]
-    lines += randomtable(fit, fit.sigma)
-    lines += ["", *fixedtable(fit, "t value", p_values=False)]
-    lines += correlationtable(fit)
+    lines += random_table(fit, fit.sigma)
+    lines += ["", *fixed_table(fit, "t value", p_values=False)]
+    lines += correlation_table(fit)
     if np.ptp(weights) > 0:
         lines += ["", f"Residual standard deviation for weight 1; weights {_range(weights)}"]
     return "\n".join([*lines, *remarks(fit)])
 
 
-def glmm_summary(fit: "GLMMFit") -> str:
+def glmm_summary(fit: Any) -> str:
     """Title, likelihood, random effects, fixed effects, remarks."""
     family = fit.model.family
     title = "Generalised linear model fit by maximum likelihood"
@@ -48,9 +43,9 @@ def glmm_summary(fit: "GLMMFit") -> str:
         f"Formula: {fit.design.formula.text}",
         "",
         _row(["AIC", "BIC", "logLik", "deviance"], 12),
-        _row([f"{x:.4f}" for x in (fit.aic, fit.bic, fit.loglik, fit.deviance)], 12),
+        _row([f"{x:.4f}" for x in (fit.aic, fit.bic, fit.log_likelihood, fit.deviance)], 12),
         "",
-        *randomtable(fit, None),
+        *random_table(fit, None),
     ]
     if fit.family_parameters:
         shown = ", ".join(
@@ -58,11 +53,11 @@ def glmm_summary(fit: "GLMMFit") -> str:
             for name, x in fit.family_parameters.items()
         )
         lines.append(f"Family parameters: {shown}")
-    lines += ["", *fixedtable(fit, "z value", p_values=True), *correlationtable(fit)]
+    lines += ["", *fixed_table(fit, "z value", p_values=True), *correlation_table(fit)]
     return "\n".join([*lines, *remarks(fit)])
 
 
-def randomtable(fit: "MixedFit", sigma: float | None) -> list[str]:
+def random_table(fit: Any, sigma: float | None) -> list[str]:
     """Standard deviations and correlations by group, with counts of rows and levels."""
     rows = [["Groups", "Name", "Variance", "Std.Dev.", "Corr"]]
     for name, component in fit.varcorr.items():
@@ -84,23 +79,23 @@ def randomtable(fit: "MixedFit", sigma: float | None) -> list[str]:
     ]
 
 
-def fixedtable(fit: "MixedFit", statistic: str, *, p_values: bool) -> list[str]:
+def fixed_table(fit: Any, statistic: str, *, p_values: bool) -> list[str]:
     """Estimates, standard errors and their ratios."""
     if not fit.names:
         return ["No fixed effects"]
     rows = [["", "Estimate", "Std. Error", statistic, *(["Pr(>|z|)"] if p_values else [])]]
-    for name, b, se in zip(fit.names, fit.beta, fit.beta_se, strict=True):
+    for name, b, se in zip(fit.names, fit.beta, fit.standard_errors(), strict=True):
         z = b / se
         p = [f"{2 * ndtr(-abs(z)):.3g}"] if p_values else []
         rows.append([name, f"{b:.6g}", f"{se:.6g}", f"{z:.3f}", *p])
     return ["Fixed effects:", *table(rows, left=(0,))]
 
 
-def correlationtable(fit: "MixedFit") -> list[str]:
+def correlation_table(fit: Any) -> list[str]:
     """Correlations of the fixed effects, where there are few."""
     if not 1 < len(fit.names) <= _LARGEST_CORRELATION_TABLE:
         return []
-    correlation = fit.vcov / np.outer(fit.beta_se, fit.beta_se)
+    correlation = fit.covariance() / np.outer(fit.standard_errors(), fit.standard_errors())
     rows = [["", *(name[:10] for name in fit.names[:-1])]]
     for k, name in enumerate(fit.names[1:], start=1):
         rows.append([name, *(f"{c:.3f}" for c in correlation[k, :k])])
@@ -109,7 +104,7 @@ def correlationtable(fit: "MixedFit") -> list[str]:
     return ["", "Correlation of fixed effects:", *table(rows, left=(0,))]
 
 
-def remarks(fit: "MixedFit") -> list[str]:
+def remarks(fit: Any) -> list[str]:
     """What the reader must not miss: dropped rows and columns, singular fits, no convergence."""
     design, lines = fit.design, []
     if design.dropped:
@@ -122,7 +117,7 @@ def remarks(fit: "MixedFit") -> list[str]:
         lines.append("singular fit: a variance is zero or a correlation ±1")
     if not fit.converged:
         gradient = fit.status.gradient_norm
-        lines.append(f"NOT CONVERGED: {fit.status.message} (gradient {gradient:.1e})")
+        lines.append(f"NOT CONVERGED: {fit.status.reason()} (gradient {gradient:.1e})")
     return ["", *lines] if lines else []
 
 
