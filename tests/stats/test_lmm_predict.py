@@ -1,5 +1,6 @@
 """Predictions with offsets, scales and standard errors against the mixed-model equations."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -8,7 +9,7 @@ pytest.importorskip("formulaic")
 import pandas as pd
 
 from cholax._core.errors import ArgumentError, ShapeError
-from cholax.stats.lmm import lmm
+from cholax.stats.lmm import glmm, lmm
 from tests import tolerances as tol
 
 F64 = np.float64
@@ -95,3 +96,27 @@ def test_standard_errors_are_those_of_the_mixed_model_equations(data, fit):
     tol.assert_close(response.se, se, tol.value(F64))
     with pytest.raises(ArgumentError, match="type must be"):
         fit.predict(data, type="terms")
+
+
+@pytest.mark.parametrize("kind", ["lmm", "glmm"])
+def test_draws_of_effects_spread_as_predictions_do(kind):
+    rng = np.random.default_rng(5)
+    g, h, x = np.repeat(np.arange(6), 6), np.tile(np.arange(4), 9), rng.normal(size=36)
+    mean = 0.5 + 0.4 * x + 0.6 * rng.normal(size=6)[g] + 0.3 * rng.normal(size=4)[h]
+    data = {"x": x, "g": g, "h": h, "y": mean + rng.normal(size=36), "n": rng.poisson(np.exp(mean))}
+    if kind == "lmm":
+        fit = lmm("y ~ x + (x | g) + (1 | h)", data)
+    else:
+        fit = glmm("n ~ x + (1 | g) + (1 | h)", data, family="poisson")
+    beta, effects = fit.sample(jax.random.key(3), (50, 80))
+    assert beta.shape == (50, 80, 2)
+    slopes = (
+        effects["g"][..., g, :] @ np.ones(1)
+        if kind == "glmm"
+        else (effects["g"][..., g, 0] + effects["g"][..., g, 1] * x)
+    )
+    eta = beta[..., :1] + beta[..., 1:] * x + slopes + effects["h"][..., h, 0]
+    predicted, error = fit.predict(se=True)
+    draws = np.asarray(eta).reshape(4000, 36)
+    np.testing.assert_allclose(draws.mean(axis=0), predicted, atol=5 * error.max() / np.sqrt(4000))
+    np.testing.assert_allclose(draws.std(axis=0), error, rtol=0.08)

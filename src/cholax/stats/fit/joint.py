@@ -12,6 +12,7 @@ from cholax._core.errors import ArgumentError
 from cholax.linalg.construct import from_coo
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
+from cholax.stats._covariance import covariance_root
 
 
 def joint_precision(fit: Any) -> SparseMatrix:
@@ -44,7 +45,7 @@ def joint_sample(fit: Any, key: jax.Array, shape: int | Sequence[int]) -> tuple[
     for_theta, for_u = jax.random.split(key)
     result, evaluator = fit.result, fit.evaluator
     dtype = evaluator.dtype
-    root = jnp.asarray(_root(fit.covariance()), dtype)
+    root = jnp.asarray(covariance_root(fit.covariance()), dtype)
     count, p = int(np.prod(shape)), fit.flat_theta.size
     change = jax.random.normal(for_theta, (count, p), dtype) @ root.T
     S = jnp.asarray(fit.sensitivity, dtype)
@@ -56,13 +57,3 @@ def joint_sample(fit: Any, key: jax.Array, shape: int | Sequence[int]) -> tuple[
         return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), made)
 
     return stacked(result.unravel, u), stacked(evaluator.unravel, theta)
-
-
-def _root(V: np.ndarray) -> np.ndarray:
-    """A matrix whose product with its transpose is V, of any rank; NaN for NaN."""
-    if not np.all(np.isfinite(V)):
-        return np.full_like(V, np.nan)
-    d = np.sqrt(np.diagonal(V))
-    units = np.where(d > 0, d, 1.0)
-    values, vectors = np.linalg.eigh(V / np.outer(units, units))
-    return units[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))

@@ -17,6 +17,7 @@ from cholax.stats.lmm.estimates import Estimates
 from cholax.stats.lmm.formula import update_formula
 from cholax.stats.lmm.plots import caterpillar_plot, residual_plot
 from cholax.stats.lmm.prediction import Prediction, predict
+from cholax.stats.lmm.sampling import sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,6 +143,32 @@ class MixedFit(Estimates):
             raise ArgumentError(f"update: no option {unknown}; there are {there}.")
         given = {name: value for name, value in known.items() if name != "data"}
         return self._refit(text, known["data"] if data is None else data, {**given, **changes})
+
+    def sample(
+        self, key: jax.Array, shape: int | Sequence[int] = ()
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Draws of (β, b) given the data, from their joint Gaussian distribution.
+
+        Variances and the family's parameters are taken as known, as in the standard errors of
+        `predict`: draws of xᵀβ + zᵀb have those as standard deviations.
+
+        Args:
+            key: a JAX random key.
+            shape: shape of the stack of draws.
+
+        Returns:
+            β, `(*shape, p)`, and by group the random effects, `(*shape, levels, columns)`.
+
+        Example:
+            >>> import jax, numpy as np, cholax.stats as cs
+            >>> jax.config.update("jax_enable_x64", True)
+            >>> y, g = np.array([1.0, 2.0, 4.0, 6.0]), ["a", "a", "b", "b"]
+            >>> fit = cs.lmm("y ~ 1 + (1 | g)", {"y": y, "g": g})
+            >>> beta, effects = fit.sample(jax.random.key(0), (5,))
+            >>> beta.shape, effects["g"].shape
+            ((5, 1), (5, 2, 1))
+        """
+        return sample(self, key, shape)
 
     def simulate(self, key: jax.Array, shape: int | Sequence[int] = ()) -> jax.Array:
         """Draw responses from the fitted model, with new random effects and new noise.
