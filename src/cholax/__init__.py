@@ -8,6 +8,7 @@ from cholax import primitives as primitives
 from cholax import stats as stats
 from cholax import symbolic as symbolic
 from cholax import testing as testing
+from cholax._core.public import publish as _publish
 from cholax._native import num_threads as num_threads
 from cholax._native import register as register_kernels  # noqa: F401
 from cholax._native import set_num_threads as set_num_threads
@@ -54,3 +55,5 @@ from cholax.sparsediff import linear_operator_matrix as linear_operator_matrix
 from cholax.sparsediff import separable_hessian as separable_hessian
 
 __version__ = "0.1.0"
+
+_publish(globals())

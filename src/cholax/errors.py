@@ -14,3 +14,6 @@ from cholax._core.errors import SparsityError as SparsityError
 from cholax._core.errors import StructureError as StructureError
 from cholax._core.errors import UnknownPrimitiveWarning as UnknownPrimitiveWarning
 from cholax._core.errors import UnsupportedError as UnsupportedError
+from cholax._core.public import publish as _publish
+
+_publish(globals())

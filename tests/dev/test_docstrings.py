@@ -1,6 +1,8 @@
 """Every example in a docstring runs, and every public function has one."""
 
+import ast
 import doctest
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -44,7 +46,45 @@ HEAVY = tuple(
     ],
 )
 def test_docstring_examples_run(name: str) -> None:
-    assert doctest.testmod(module_or_skip(name), optionflags=FLAGS).failed == 0
+    module = module_or_skip(name)
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for example in Finder(exclude_empty=True).find(module, name):
+        runner.run(example)
+    assert runner.summarize().failed == 0
+
+
+class Finder(doctest.DocTestFinder):
+    """Finds the classes written in a module, which may name another one as theirs."""
+
+    def _from_module(self, module: Any, object: Any) -> bool:  # noqa: A002
+        if inspect.isclass(object) and module is not None:
+            return object.__name__ in classes_of(module)
+        return bool(super()._from_module(module, object))  # type: ignore[misc]
+
+
+@functools.cache
+def classes_of(module: Any) -> set[str]:
+    """Names of the classes that a module's text defines."""
+    tree = ast.parse(inspect.getsource(module) or "pass")
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def test_examples_of_published_classes_are_found() -> None:
+    matrix = importlib.import_module("cholax.linalg.matrix")
+    found = {example.name for example in Finder().find(matrix) if example.examples}
+    assert "cholax.linalg.matrix.SparseMatrix" in found
+    assert "cholax.linalg.matrix.SparseMatrix.diagonal" in found
+
+
+def test_public_classes_say_their_public_path() -> None:
+    for path in ("cholax", "cholax.stats", "cholax.errors", "cholax.testing"):
+        module = importlib.import_module(path)
+        public = {n: v for n, v in vars(module).items() if not n.startswith("_")}
+        for name, item in public.items():
+            if inspect.isclass(item) and item.__module__.startswith("cholax"):
+                assert getattr(importlib.import_module(item.__module__), name) is item
+                assert not any(part.startswith("_") for part in item.__module__.split("."))
+                assert item.__module__ == path
 
 
 def module_or_skip(name: str) -> Any:

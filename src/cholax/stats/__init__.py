@@ -1,5 +1,6 @@
 """Statistics on sparse matrices: random fields, latent models, Laplace, mixed models."""
 
+from cholax._core.public import publish as _publish
 from cholax.stats import likelihoods as likelihoods
 from cholax.stats import priors as priors
 from cholax.stats import sampling as sampling
@@ -49,3 +50,5 @@ from cholax.stats.mesh import Mesh as Mesh
 from cholax.stats.mesh import triangulate as triangulate
 from cholax.stats.priors import PRIORS as PRIORS
 from cholax.stats.priors import Prior as Prior
+
+_publish(globals())

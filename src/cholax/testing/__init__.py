@@ -1,5 +1,6 @@
 """Verifiers for users and for our own tests."""
 
+from cholax._core.public import publish as _publish
 from cholax.primitives import use_specification as use_specification
 from cholax.testing.coloring import check_acyclic_coloring as check_acyclic_coloring
 from cholax.testing.coloring import (
@@ -13,3 +14,5 @@ from cholax.testing.counting import count_kernel_calls as count_kernel_calls
 from cholax.testing.derivatives import InconclusiveError as InconclusiveError
 from cholax.testing.derivatives import WrongDerivativeError as WrongDerivativeError
 from cholax.testing.derivatives import check_derivatives as check_derivatives
+
+_publish(globals())
