@@ -80,7 +80,7 @@ def test_every_keyword_has_a_row():
 
 def test_start_that_is_not_a_number_is_refused_by_name():
     data = {"y": np.arange(6.0) ** 2, "g": [0, 0, 1, 1, 2, 2]}
-    with pytest.raises(ArgumentError, match=r"lmm: start must be finite numbers, got \[nan\]"):
+    with pytest.raises(ArgumentError, match=r"lmm: theta0 must be finite numbers, got \[nan\]"):
         cs.lmm("y ~ 1 + (1 | g)", data, theta0=[np.nan])
     model = cs.laplace(lambda u, t: -jnp.sum((u - t) ** 2), np.zeros(2))
     with pytest.raises(ArgumentError, match="laplace: u0 must be finite"):
