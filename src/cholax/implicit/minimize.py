@@ -173,7 +173,7 @@ def _solution(
         extent = jnp.maximum(jnp.abs(origin), jnp.abs(z))
         small = STATIONARY * jnp.sqrt(jnp.finfo(z.dtype).eps)
         stationary = status.residual <= small * max_norm(solver.magnitude(factor.A, extent))
-        status = _judged(status, code, is_definite(factor), stationary)
+        status = _final_status(status, code, is_definite(factor), stationary)
         return near, origin, made + steps, tries + 1, (z, factor, status)
 
     def again(state: Any) -> jax.Array:
@@ -196,7 +196,9 @@ def _solution(
     )
 
 
-def _judged(status: Status, code: jax.Array, definite: jax.Array, stationary: jax.Array) -> Status:
+def _final_status(
+    status: Status, code: jax.Array, definite: jax.Array, stationary: jax.Array
+) -> Status:
     """The status of both phases: a stationary point counts only with a definite Hessian."""
     singular = (status.code == codes.SINGULAR) & stationary
     last = jnp.where(singular, codes.NOT_A_MINIMUM, status.code)

@@ -28,7 +28,7 @@ class TracedCaptureError(Exception):
     """The function closes over a tracer: nothing about it may outlive this call."""
 
 
-class Same:
+class ByIdentity:
     """Hashes and compares an object by identity, and keeps it alive so that no other takes its."""
 
     __slots__ = ("item",)
@@ -40,7 +40,7 @@ class Same:
         return id(self.item)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.item is self.item
+        return isinstance(other, ByIdentity) and other.item is self.item
 
 
 def captured(function: Any) -> Hashable | None:
@@ -59,21 +59,21 @@ class _Walk:
     def key(self, item: Any) -> Hashable:
         if isinstance(item, Tracer):
             raise TracedCaptureError
-        if isinstance(item, Same):
+        if isinstance(item, ByIdentity):
             return item
         if item is None or isinstance(item, bool | int | float | complex | str | bytes):
             return type(item), repr(item) if isinstance(item, float | complex) else item
         if isinstance(item, np.ndarray | np.generic):
             return _array_key(np.asarray(item), item)
         if isinstance(item, jax.Array | type | types.ModuleType | types.BuiltinFunctionType):
-            return Same(item)
+            return ByIdentity(item)
         if id(item) in self._seen:
             return "seen", self._seen[id(item)]
         if len(self._seen) >= MOST_NODES:
-            return Same(item)
+            return ByIdentity(item)
         self._seen[id(item)] = len(self._seen)
         parts = self._parts(item)
-        return Same(item) if parts is None else tuple(map(self.key, parts))
+        return ByIdentity(item) if parts is None else tuple(map(self.key, parts))
 
     def _parts(self, item: Any) -> Iterator[Any] | None:
         """What an object is made of; None when it cannot be looked into."""
@@ -99,19 +99,19 @@ class _Walk:
         names = sorted(_names(function.__code__)) if own else []
         named = [held[name] for name in names if name in held]
         defaults = [function.__defaults__, function.__kwdefaults__]
-        return iter([Same(function.__code__), *defaults, *cells, *named])
+        return iter([ByIdentity(function.__code__), *defaults, *cells, *named])
 
     def _object_parts(self, item: Any) -> Iterator[Any] | None:
         wrapped = getattr(item, "__wrapped__", None)  # jax.jit, jax.custom_jvp
         if callable(wrapped):
-            return iter([Same(item), wrapped])
+            return iter([ByIdentity(item), wrapped])
         held = getattr(item, "__dict__", None)
         if held is None:
             leaves = jax.tree.leaves(item)
             return None if len(leaves) == 1 and leaves[0] is item else iter([type(item), *leaves])
         if _package(type(item)) == _LIBRARY:
             held = {name: value for name, value in held.items() if _given(item, name, value)}
-        return iter([Same(item), *held.keys(), *held.values()])
+        return iter([ByIdentity(item), *held.keys(), *held.values()])
 
 
 def _given(item: Any, name: str, value: Any) -> bool:
@@ -136,7 +136,7 @@ def _package(function: Any) -> str:
 
 def _array_key(array: np.ndarray, item: Any) -> Hashable:
     if array.nbytes > LARGEST_ARRAY or array.dtype.hasobject:
-        return Same(item)
+        return ByIdentity(item)
     digest = hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
     return array.shape, array.dtype.str, digest
 

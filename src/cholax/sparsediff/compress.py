@@ -104,11 +104,11 @@ def places(pattern: Pattern, coloring: Coloring) -> Places:
         return _by_substitution(pattern, coloring)
     if pattern.symmetric:
         return _of_symmetric(pattern, coloring)
-    by_column = _alone(pattern, coloring.column_colors, pattern.columns, pattern.rows)
+    by_column = _read_directly(pattern, coloring.column_colors, pattern.columns, pattern.rows)
     transposed = coloring.row_colors[pattern.rows]
     by_row = ~by_column
     if by_row.any():
-        by_row &= _alone(pattern, coloring.row_colors, pattern.rows, pattern.columns)
+        by_row &= _read_directly(pattern, coloring.row_colors, pattern.rows, pattern.columns)
     if not (by_column | by_row).all():
         raise _invalid(coloring)
     return Places(
@@ -121,7 +121,7 @@ def places(pattern: Pattern, coloring: Coloring) -> Places:
 def _of_symmetric(pattern: Pattern, coloring: Coloring) -> Places:
     colors = coloring.column_colors
     full, source = algebra.expand(pattern)
-    alone = _alone(full, colors, full.columns, full.rows)
+    alone = _read_directly(full, colors, full.columns, full.rows)
     # Of the two mirror entries the last one that stands alone is taken.
     product, position = np.full(pattern.nnz, -1), np.zeros(pattern.nnz, np.int64)
     product[source[alone]] = colors[full.columns[alone]]
@@ -131,7 +131,9 @@ def _of_symmetric(pattern: Pattern, coloring: Coloring) -> Places:
     return Places(product, position, np.zeros(pattern.nnz, bool))
 
 
-def _alone(p: Pattern, colors: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+def _read_directly(
+    p: Pattern, colors: np.ndarray, ours: np.ndarray, theirs: np.ndarray
+) -> np.ndarray:
     """Whether an entry is the only one of its colour along its line: `theirs` numbers the lines."""
     color = colors[ours].astype(np.int64)
     count = int(colors.max(initial=-1)) + 1

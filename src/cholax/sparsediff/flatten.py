@@ -19,7 +19,7 @@ from cholax._core import options
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.foreign import refuse_foreign_tree
-from cholax.sparsediff.captured import Same, array_key
+from cholax.sparsediff.captured import ByIdentity, array_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +218,7 @@ def _is_known(leaf: Any) -> bool:
     return np.dtype(leaf.dtype).kind in "iub" if isinstance(leaf.dtype, np.dtype) else False
 
 
-class StaticLeaf(Same):
+class StaticLeaf(ByIdentity):
     """A static argument: equal by value where it can be hashed, by identity otherwise."""
 
     __slots__ = ()

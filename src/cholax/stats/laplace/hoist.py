@@ -51,7 +51,7 @@ class Core:
         self._result = result
 
     def __call__(self, u: Any, *residuals: Any) -> Any:
-        """F at u."""
+        """f(u, θ) from the parts of it that depend on θ alone, computed before (`residuals`)."""
         values: list[Any] = [None] * self._count
         values[0] = u
 

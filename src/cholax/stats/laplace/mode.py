@@ -275,7 +275,7 @@ def _search(
         value, gradient = expand(u)
         correction = -factor.solve(gradient)
         before, after = max_norm(now.step * units), max_norm(correction * units)
-        accepted = _lowers(now, value, gradient) & jnp.isfinite(after)
+        accepted = _is_decrease(now, value, gradient) & jnp.isfinite(after)
         chord = (now.damping == 1) & (after <= _CHORD_RATE * before) & (after > 0.01 * tolerance)
         damping = jnp.where(accepted, now.damping, now.damping / 2)
         shorter = (now.taken == 0) & (damping > _SHORTEST)
@@ -295,7 +295,7 @@ def _search(
     return lax.while_loop(lambda now: now.go, body, first)
 
 
-def _lowers(now: _Search, value: jax.Array, gradient: jax.Array) -> jax.Array:
+def _is_decrease(now: _Search, value: jax.Array, gradient: jax.Array) -> jax.Array:
     """Whether f falls enough; within its rounding, whether its slope does."""
     eps = jnp.finfo(value.dtype).eps
     slope, left = jnp.sum(now.gradient * now.step), jnp.sum(gradient * now.step)
