@@ -1,5 +1,6 @@
 """The dense specification in `jax.numpy`: the oracle of the tests, on every platform."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,16 +14,26 @@ from cholax.primitives._backends._backend import Backend
 from cholax.primitives._declaration import Declaration
 
 
-def _lower(d: Declaration, ctx: Any, *args: Any, static: Any, adjoint: bool, **params: Any) -> Any:
+def lower_function(
+    function: Callable[..., Any],
+    d: Declaration,
+    ctx: Any,
+    *args: Any,
+    static: Any,
+    adjoint: bool,
+    **params: Any,
+) -> Any:
+    """Lower a `jax.numpy` function `(structure, *operands, **params)` of one batch member."""
+
     def run(*arrays: Any) -> Any:
         ref, operands = d.split(static, arrays)
         if ref.operands and d.kernel:  # without a kernel, nothing depends on the structure
             raise UnsupportedError(
-                f"{d.name}: the reference backend needs concrete index arrays, got traced ones. "
-                'Leave cx.use_backend("reference").'
+                f"{d.name}: the backend in use needs concrete index arrays, got traced ones. Leave "
+                'cx.use_backend, or use "native" or "host".'
             )
         batched = [x.ndim > op.rank for op, x in zip(d.operands, operands, strict=True)]
-        call = partial(d.specification, static, **params)
+        call = partial(function, static, **params)
         depth = max(x.ndim - op.rank for op, x in zip(d.operands, operands, strict=True))
         for _ in range(depth):
             call = jax.vmap(call, in_axes=tuple(0 if b else None for b in batched))
@@ -33,6 +44,10 @@ def _lower(d: Declaration, ctx: Any, *args: Any, static: Any, adjoint: bool, **p
         return list(results) if isinstance(results, (list, tuple)) else [results]
 
     return mlir.lower_fun(run, multiple_results=True)(ctx, *args)
+
+
+def _lower(d: Declaration, ctx: Any, *args: Any, **params: Any) -> Any:
+    return lower_function(d.specification, d, ctx, *args, **params)
 
 
 REFERENCE = Backend("reference", None, serves=lambda d: True, lower=_lower)
