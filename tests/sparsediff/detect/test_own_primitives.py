@@ -12,8 +12,7 @@ from jax.scipy.linalg import block_diag
 import cholax as cx
 from cholax._core.errors import UnknownPrimitiveWarning
 from cholax._core.jax_compat import ad
-from cholax.primitives import Kind, Operand, registry
-from cholax.primitives._declaration import Declaration
+from cholax.primitives import Kind, registry
 from cholax.sparsediff.detect import hessian_pattern, jacobian_pattern
 from cholax.sparsediff.detect.interpreter import tangent_rules
 from tests.sparsediff.detect.dense import as_mask
@@ -34,16 +33,6 @@ def test_every_primitive_declares_its_dependence():
         linear = any(op.kind is Kind.LINEAR for op in definition.operands)
         assert (definition.dependence is not None) == linear, name
         assert f"cholax_{name}" in tangent_rules
-
-
-def test_a_linear_operand_without_a_dependence_is_refused():
-    with pytest.raises(ValueError, match="toy: a primitive declares its `dependence`"):
-        Declaration(
-            name="toy",
-            operands=(Operand("x", Kind.LINEAR, 1),),
-            results=lambda structure, x: [(x, None)],
-            specification=lambda structure, x: x,
-        )
 
 
 def test_every_primitive_of_the_package_that_has_tangents_has_a_rule():
