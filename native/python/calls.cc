@@ -67,6 +67,9 @@ void call_kernel(const std::string& name, const Handle& structure,
   if (kernel == nullptr) throw std::invalid_argument("cholax: there is no kernel " + name + ".");
   calls::Call call(*kernel->signature);
   lay_out(*kernel->signature, operands, results, call);
+  if (flags.size() != kernel->signature->flags.size() ||
+      lists.size() != kernel->signature->lists.size())
+    throw std::invalid_argument("cholax: a kernel was given too many or too few attributes.");
   for (const auto& [flag, value] : flags) call.set_flag(flag, value);
   for (const auto& [list, value] : lists) call.set_list(list, value);
   call.linear = linear;
