@@ -122,11 +122,13 @@ def bad_patterns(indices: np.ndarray, indptr: np.ndarray) -> list[tuple[np.ndarr
 def main() -> int:
     loaded = Path(_native.lib().__file__ or "")
     assert loaded.is_relative_to(sys.argv[1]), f"loaded {loaded}, not a build in {sys.argv[1]}"
-    for dtype in ("float32", "float64"):
-        factor(4, dtype)
-        factor(40, dtype)
-    failures()
-    traced_indices()
+    for backend in ("native", "host"):
+        with cx.use_backend(backend):
+            for dtype in ("float32", "float64"):
+                factor(4, dtype)
+                factor(40, dtype)
+            failures()
+            traced_indices()
     print("smoke test passed")
     return 0
 

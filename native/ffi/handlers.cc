@@ -1,16 +1,14 @@
 #include "ffi/handlers.h"
 
-#include <atomic>
 #include <exception>
 #include <functional>
-#include <new>
 #include <string_view>
+#include <utility>
 
+#include "calls/table.h"
 #include "core/huge_pages.h"
-#include "ffi/adjoint.h"
-#include "ffi/dynamic.h"
-#include "ffi/kernels.h"
 #include "ffi/portable.h"
+#include "ffi/traced.h"
 
 namespace cholax::ffi {
 
@@ -27,12 +25,9 @@ constexpr XLA_FFI_TypeInfo kStateTypeInfo = xf::MakeTypeInfo<StructureState>();
 
 enum KernelIndex {
 #define CHOLAX_KERNEL(name, kernel) k_##name,
-#include "ffi/kernels.def"
+#include "calls/kernels.def"
 #undef CHOLAX_KERNEL
-  kNumKernels
 };
-
-std::atomic<std::uint64_t> counts[kNumKernels];
 
 xf::ErrorOr<std::unique_ptr<StructureState>> instantiate(xf::Dictionary attributes) {
   auto digest = attributes.get<std::string_view>("digest");
@@ -56,30 +51,40 @@ xf::ErrorOr<std::unique_ptr<StructureState>> instantiate(xf::Dictionary attribut
   return state;
 }
 
-// Lays out operands (from `first` on) and results; an error where batches disagree.
-xf::Error lay_out(const Signature& signature, const xf::RemainingArgs& args,
+std::int64_t fill_slot(const xf::AnyBuffer& buffer, int rank, calls::Slot& slot) {
+  const auto dims = buffer.dimensions();
+  return calls::fill_slot(buffer.untyped_data(), dims.begin(), static_cast<int>(dims.size()), rank,
+                          slot);
+}
+
+// Lays out operands (from `first` on) and results, and reads the attributes the kernel declares.
+xf::Error lay_out(const calls::Signature& signature, const xf::RemainingArgs& args,
                   const xf::RemainingRets& rets, int first, const xf::Dictionary& attributes,
-                  Call& call, xf::DataType& dtype) {
-  call.batch = 1;
-  for (int i = 0; i < signature.num_operands; ++i) {
+                  calls::Call& call, xf::DataType& dtype) {
+  for (std::size_t i = 0; i < call.in.size(); ++i) {
     auto buffer = args.get<xf::AnyBuffer>(first + i);
     if (!buffer.has_value()) return buffer.error();
     fill_slot(*buffer, signature.operands[i], call.in[i]);
     dtype = buffer->element_type();
   }
-  for (int i = 0; i < signature.num_results; ++i) {
+  for (std::size_t i = 0; i < call.out.size(); ++i) {
     auto buffer = rets.get<xf::AnyBuffer>(i);
     if (!buffer.has_value()) return buffer.error();
     call.batch = fill_slot(**buffer, signature.results[i], call.out[i]);
     prefer_huge_pages((**buffer).untyped_data(), (**buffer).size_bytes());
   }
-  if (attributes.contains("flag")) call.flag = *attributes.get<bool>("flag");
-  if (attributes.contains("roles")) {
-    auto roles = attributes.get<xf::Span<const std::int64_t>>("roles");
-    for (int i = 0; i < 3; ++i) call.roles[i] = static_cast<int>((*roles)[i]);
+  for (const std::string& name : signature.flags) {
+    auto value = attributes.get<bool>(name);
+    if (!value.has_value()) return value.error();
+    call.set_flag(name, *value);
+  }
+  for (const std::string& name : signature.lists) {
+    auto value = attributes.get<xf::Span<const std::int64_t>>(name);
+    if (!value.has_value()) return value.error();
+    call.set_list(name, {value->begin(), value->end()});
   }
   if (attributes.contains("linear"))
-    call.linear = static_cast<unsigned>(*attributes.get<std::int64_t>("linear"));
+    call.linear = static_cast<std::uint64_t>(*attributes.get<std::int64_t>("linear"));
   return xf::Error::Success();
 }
 
@@ -92,57 +97,58 @@ ThreadSource threads_of(xf::ThreadPool& pool) {
   return {static_cast<int>(pool.num_threads()), spawn, &pool};
 }
 
-template <class Kernel, class T>
-xf::Error run_as(const typename Kernel::Structure& structure, const Call& call) {
-  if (call.linear != 0) return run_adjoint<Kernel, T>(structure, call);
-  return Kernel::template run<T>(structure, call);
-}
-
-// Chooses the dtype and runs the kernel; no exception leaves.
-template <class Kernel>
-xf::Error run(const typename Kernel::Structure& structure, const Call& call, xf::DataType dtype) {
-  try {
-    switch (dtype) {
-      case xf::DataType::F64:
-        return run_as<Kernel, double>(structure, call);
-      case xf::DataType::F32:
-        return run_as<Kernel, float>(structure, call);
-      default:
-        return xf::Error::InvalidArgument("cholax: kernels take float32 or float64 values only.");
-    }
-  } catch (const std::bad_alloc&) {
-    return xf::Error(xf::ErrorCode::kResourceExhausted, "cholax: out of memory in a kernel.");
-  } catch (const std::exception& e) {
-    return xf::Error::Internal(e.what());
+xf::Error error_of(calls::Status status) {
+  switch (status.code) {
+    case calls::Status::kOk:
+      return xf::Error::Success();
+    case calls::Status::kInvalid:
+      return xf::Error::InvalidArgument(std::move(status.message));
+    case calls::Status::kFailed:
+      return xf::Error(xf::ErrorCode::kFailedPrecondition, std::move(status.message));
+    case calls::Status::kOutOfMemory:
+      return xf::Error(xf::ErrorCode::kResourceExhausted, std::move(status.message));
+    default:
+      return xf::Error::Internal(std::move(status.message));
   }
 }
 
-template <class Kernel, int index>
-xf::Error execute(StructureState* state, xf::ThreadPool pool, xf::RemainingArgs args,
-                  xf::RemainingRets rets, xf::Dictionary attributes) {
-  Call call;
-  call.threads = threads_of(pool);
-  xf::DataType dtype{};
-  xf::Error error = lay_out(Kernel::signature, args, rets, 0, attributes, call, dtype);
-  if (error.failure()) return error;
-  counts[index].fetch_add(1, std::memory_order_relaxed);
-  return run<Kernel>(std::get<typename Kernel::Structure>(*state->structure), call, dtype);
+xf::Error run(const calls::Kernel& kernel, const Structure& structure, const calls::Call& call,
+              xf::DataType dtype) {
+  switch (dtype) {
+    case xf::DataType::F64:
+      return error_of(kernel.run(structure, call, calls::ValueType::kDouble));
+    case xf::DataType::F32:
+      return error_of(kernel.run(structure, call, calls::ValueType::kSingle));
+    default:
+      return xf::Error::InvalidArgument("cholax: kernels take float32 or float64 values only.");
+  }
 }
 
-template <class Kernel, int index>
-xf::Error execute_dynamic(xf::ThreadPool pool, xf::RemainingArgs args, xf::RemainingRets rets,
-                          xf::Dictionary attributes) {
-  using Source = DynamicStructure<typename Kernel::Structure>;
-  Call call;
+template <int index>
+xf::Error execute(StructureState* state, xf::ThreadPool pool, xf::RemainingArgs args,
+                  xf::RemainingRets rets, xf::Dictionary attributes) {
+  static const calls::Kernel& kernel = calls::kernels()[index];
+  calls::Call call(*kernel.signature);
   call.threads = threads_of(pool);
   xf::DataType dtype{};
-  xf::Error error =
-      lay_out(Kernel::signature, args, rets, Source::num_operands, attributes, call, dtype);
+  const xf::Error error = lay_out(*kernel.signature, args, rets, 0, attributes, call, dtype);
   if (error.failure()) return error;
-  counts[index].fetch_add(1, std::memory_order_relaxed);
-  auto structure = Source::make(args, attributes);
+  return run(kernel, *state->structure, call, dtype);
+}
+
+template <int index>
+xf::Error execute_dynamic(xf::ThreadPool pool, xf::RemainingArgs args, xf::RemainingRets rets,
+                          xf::Dictionary attributes) {
+  static const calls::Kernel& kernel = calls::kernels()[index];
+  calls::Call call(*kernel.signature);
+  call.threads = threads_of(pool);
+  xf::DataType dtype{};
+  const int first = num_index_operands(kernel.structure);
+  const xf::Error error = lay_out(*kernel.signature, args, rets, first, attributes, call, dtype);
+  if (error.failure()) return error;
+  auto structure = traced_structure(kernel.structure, args, attributes);
   if (!structure.has_value()) return structure.error();
-  return run<Kernel>(*structure, call, dtype);
+  return run(kernel, *structure, call, dtype);
 }
 
 XLA_FFI_Error* call_instantiate(XLA_FFI_CallFrame* frame) {
@@ -150,7 +156,7 @@ XLA_FFI_Error* call_instantiate(XLA_FFI_CallFrame* frame) {
   return handler->Call(frame);
 }
 
-template <class Kernel, int index>
+template <int index>
 XLA_FFI_Error* call_execute(XLA_FFI_CallFrame* frame) {
   static auto* handler = xf::Ffi::Bind()
                              .Ctx<xf::State<StructureState>>()
@@ -158,19 +164,19 @@ XLA_FFI_Error* call_execute(XLA_FFI_CallFrame* frame) {
                              .RemainingArgs()
                              .RemainingRets()
                              .Attrs()
-                             .To(execute<Kernel, index>)
+                             .To(execute<index>)
                              .release();
   return handler->Call(frame);
 }
 
-template <class Kernel, int index>
+template <int index>
 XLA_FFI_Error* call_execute_dynamic(XLA_FFI_CallFrame* frame) {
   static auto* handler = xf::Ffi::Bind()
                              .Ctx<xf::ThreadPool>()
                              .RemainingArgs()
                              .RemainingRets()
                              .Attrs()
-                             .To(execute_dynamic<Kernel, index>)
+                             .To(execute_dynamic<index>)
                              .release();
   return handler->Call(frame);
 }
@@ -193,20 +199,18 @@ XLA_FFI_Error* call_locate(XLA_FFI_CallFrame* frame) {
   return handler->Call(frame);
 }
 
-template <class Kernel, int index>
+template <int index>
 KernelEntry entry(const char* name) {
-  XLA_FFI_Handler* dynamic = nullptr;
-  if constexpr (DynamicStructure<typename Kernel::Structure>::offered)
-    dynamic = call_execute_dynamic<Kernel, index>;
-  return {name, call_execute<Kernel, index>, dynamic};
+  const bool offered = num_index_operands(calls::kernels()[index].structure) > 0;
+  return {name, call_execute<index>, offered ? call_execute_dynamic<index> : nullptr};
 }
 
 }  // namespace
 
 const std::vector<KernelEntry>& kernels() {
   static const std::vector<KernelEntry> list = {
-#define CHOLAX_KERNEL(name, kernel) entry<kernel, k_##name>(#name),
-#include "ffi/kernels.def"
+#define CHOLAX_KERNEL(name, kernel) entry<k_##name>(#name),
+#include "calls/kernels.def"
 #undef CHOLAX_KERNEL
   };
   return list;
@@ -221,11 +225,5 @@ const std::vector<IndexEntry>& index_handlers() {
 XLA_FFI_Handler* instantiate_handler() { return call_instantiate; }
 XLA_FFI_TypeId* state_type_id() { return &StructureState::id; }
 const XLA_FFI_TypeInfo* state_type_info() { return &kStateTypeInfo; }
-
-std::vector<std::uint64_t> call_counts() {
-  std::vector<std::uint64_t> out;
-  for (const auto& count : counts) out.push_back(count.load(std::memory_order_relaxed));
-  return out;
-}
 
 }  // namespace cholax::ffi

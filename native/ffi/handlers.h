@@ -1,6 +1,5 @@
 // The FFI handlers as function pointers, for the extension module to wrap in capsules.
 #pragma once
-#include <cstdint>
 #include <vector>
 
 #include "xla/ffi/api/c_api.h"
@@ -13,7 +12,7 @@ struct KernelEntry {
   XLA_FFI_Handler* execute_dynamic;  // structure in the leading operands; null where not offered
 };
 
-// Every line of kernels.def, in its order.
+// Every line of calls/kernels.def, in its order.
 const std::vector<KernelEntry>& kernels();
 
 // Handlers on index arrays alone, for traced patterns: name and function.
@@ -29,8 +28,5 @@ XLA_FFI_Handler* instantiate_handler();
 // The state type of that stage, for registration with XLA.
 XLA_FFI_TypeId* state_type_id();
 const XLA_FFI_TypeInfo* state_type_info();
-
-// Calls executed so far by each kernel, in the order of kernels().
-std::vector<std::uint64_t> call_counts();
 
 }  // namespace cholax::ffi

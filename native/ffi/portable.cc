@@ -78,7 +78,7 @@ Csc read_csc(const xf::Dictionary& d) {
 std::shared_ptr<const Structure> structure_from_attributes(xf::Dictionary attributes) {
   const auto d = read<xf::Dictionary>(attributes, "portable");
   const auto kind = read<std::string_view>(d, "kind");
-  if (kind == "plan") return read_plan(d);
+  if (kind == "llt") return read_plan(d);
   if (kind == "entry_map") return std::make_shared<Structure>(read_entry_map(d));
   if (kind == "triples") return std::make_shared<Structure>(read_triples(d));
   if (kind == "csc") return std::make_shared<Structure>(read_csc(d));

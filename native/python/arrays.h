@@ -29,6 +29,17 @@ OutArray<T> to_numpy(std::vector<T> values) {
   return OutArray<T>(data, {size}, owner);
 }
 
+// A read-only NumPy view of what `owner` keeps alive.
+template <class T>
+nb::ndarray<nb::numpy, const T, nb::ndim<1>> view(const std::vector<T>& values,
+                                                  const std::shared_ptr<const void>& owner) {
+  auto share = std::make_unique<std::shared_ptr<const void>>(owner);
+  nb::capsule keeper(share.get(),
+                     [](void* p) noexcept { delete static_cast<std::shared_ptr<const void>*>(p); });
+  share.release();
+  return {values.data(), {values.size()}, keeper};
+}
+
 inline std::vector<Index> to_vector(const InIndices& a) {
   return {a.data(), a.data() + a.shape(0)};
 }

@@ -14,7 +14,9 @@
 #include "cpu/kernels.h"
 #include "ffi/handlers.h"
 #include "python/arrays.h"
+#include "python/calls.h"
 #include "python/coloring.h"
+#include "python/handle.h"
 #include "symbolic/amd.h"
 #include "symbolic/plan.h"
 #include "symbolic/plan_queries.h"
@@ -24,15 +26,6 @@ using namespace nb::literals;
 
 namespace cholax {
 namespace {
-
-// A Python object's share in a registered structure.
-struct Handle {
-  std::shared_ptr<const Structure> structure;
-};
-
-struct PlanHandle : Handle {
-  const Plan& plan() const { return *std::get<std::shared_ptr<const Plan>>(*structure); }
-};
 
 template <class T>
 std::shared_ptr<const Structure> add(const std::string& digest, T structure) {
@@ -125,16 +118,22 @@ nb::dict state_type() {
   return out;
 }
 
-nb::dict call_counts() {
+// The arrays of a plan, by name, as views.
+nb::dict layout(const PlanHandle& self) {
+  const Plan& p = self.plan();
   nb::dict out;
-  const auto counts = ffi::call_counts();
-  for (std::size_t i = 0; i < counts.size(); ++i) out[ffi::kernels()[i].name] = counts[i];
+  const auto add = [&](const char* name, const auto& values) {
+    out[name] = view(values, self.structure);
+  };
+  add("perm", p.perm);
+  add("iperm", p.iperm);
+  add("first_column", p.first_column);
+  add("row_ptr", p.row_ptr);
+  add("rows", p.rows);
+  add("panel_ptr", p.panel_ptr);
+  add("parent", p.parent);
+  add("value_position", p.value_position);
   return out;
-}
-
-template <class T, class Get>
-auto array_getter(Get get) {
-  return [get](const PlanHandle& self) { return to_numpy(std::vector<T>(get(self.plan()))); };
 }
 
 using OrderingFunction = std::vector<Index>(Index, const Index*, const Index*);
@@ -160,16 +159,10 @@ void bind_plan(nb::module_& m) {
       .def_prop_ro(
           "stack_size",
           [](const PlanHandle& p) { return p.plan().whole.stack[0] + p.plan().whole.stack[1]; })
-      .def_prop_ro("num_rows", [](const PlanHandle& p) { return p.plan().rows.size(); })
       .def_prop_ro("closed", [](const PlanHandle& p) { return p.plan().closed; })
-      .def("perm", array_getter<Index>([](const Plan& p) { return p.perm; }))
-      .def("iperm", array_getter<Index>([](const Plan& p) { return p.iperm; }))
-      .def("first_column", array_getter<Index>([](const Plan& p) { return p.first_column; }))
-      .def("row_ptr", array_getter<Offset>([](const Plan& p) { return p.row_ptr; }))
-      .def("rows", array_getter<Index>([](const Plan& p) { return p.rows; }))
-      .def("panel_ptr", array_getter<Offset>([](const Plan& p) { return p.panel_ptr; }))
-      .def("parent", array_getter<Index>([](const Plan& p) { return p.parent; }))
-      .def("value_position", array_getter<Index>([](const Plan& p) { return p.value_position; }))
+      .def_prop_ro("kind", [](const PlanHandle& p) { return name_of(p.plan().kind); })
+      .def_prop_ro("memory", [](const PlanHandle& p) { return p.plan().memory(); })
+      .def("layout", &layout)
       .def("locate", &locate_entries, "indptr"_a, "indices"_a)
       .def("lower_pattern", &exact_lower_pattern);
 }
@@ -186,6 +179,7 @@ NB_MODULE(_cholax, m) {
   bind_ordering(m, "amd", amd);
   bind_ordering(m, "amf", amf);
   bind_coloring(m);
+  bind_calls(m);
   m.def("analyse", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
         "postorder"_a, "supernodal"_a);
   m.def(
@@ -207,6 +201,5 @@ NB_MODULE(_cholax, m) {
   m.def("index_handlers", &index_handler_capsules);
   m.def("instantiate_handler", [] { return handler_capsule(ffi::instantiate_handler()); });
   m.def("state_type", &state_type);
-  m.def("call_counts", &call_counts);
   m.def("num_structures", [] { return StructureRegistry::global().size(); });
 }

@@ -238,7 +238,26 @@ void take_tree(Plan& plan, Partition&& groups, RowLists&& lists, double task_cos
   divide(plan, groups, task_cost);
 }
 
+template <class T>
+std::int64_t bytes(const std::vector<T>& x) {
+  return static_cast<std::int64_t>(x.size() * sizeof(T));
+}
+
+std::int64_t bytes(const Division& division) {
+  return bytes(division.begin) + bytes(division.tasks.parent) + bytes(division.tasks.num_children) +
+         bytes(division.passage);
+}
+
 }  // namespace
+
+std::int64_t Plan::memory() const {
+  std::int64_t total = bytes(level) + bytes(whole) + bytes(parts);
+  for (const auto* x : {&perm, &iperm, &first_column, &rows, &parent, &child_ptr, &child, &schedule,
+                        &relative, &value_position, &entry_ptr, &entry, &entry_place})
+    total += bytes(*x);
+  for (const auto* x : {&row_ptr, &panel_ptr, &below_ptr}) total += bytes(*x);
+  return total;
+}
 
 std::shared_ptr<const Plan> analyse(Index n, const Index* indptr, const Index* indices,
                                     const Index* perm, const AnalyseOptions& options) {

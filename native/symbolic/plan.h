@@ -1,5 +1,5 @@
-// Plan: the symbolic factorisation of one symmetric pattern under one permutation. Immutable once
-// built.
+// Plan: the symbolic factorisation P A Pᵀ = L Lᵀ of one symmetric pattern under one permutation,
+// the kind `llt`. Immutable once built.
 #pragma once
 #include <memory>
 #include <vector>
@@ -7,6 +7,7 @@
 #include "division.h"
 #include "index.h"
 #include "supernodes.h"
+#include "symbolic_factor.h"
 
 namespace cholax {
 
@@ -18,11 +19,11 @@ namespace cholax {
 // the diagonal of the leading w x w block are padding and always zero. parent[s] > s always. The
 // parent owns the first below row of s, or is another child of that owner with the same below rows
 // (twins.h).
-struct Plan {
-  Index n = 0;
+struct Plan : SymbolicFactor {
+  Plan() : SymbolicFactor(FactorKind::kLlt) {}
+  std::int64_t memory() const override;
+
   Index num_supernodes = 0;
-  std::vector<Index> perm;          // perm[i] = old index now at place i
-  std::vector<Index> iperm;         // inverse
   std::vector<Index> first_column;  // num_supernodes + 1
   std::vector<Offset> row_ptr;      // num_supernodes + 1
   std::vector<Index> rows;
@@ -37,7 +38,6 @@ struct Plan {
       relative;  // for each below-row of s: its place in the parent's row list (0 .. m_parent-1)
   std::vector<Index> value_position;  // for A's stored entry k (lower CSC, old labels): its
                                       // position in the factor vector
-  Offset size = 0;                    // panel_ptr.back(): length of the factor vector
   Offset nnz_factor = 0;              // exact nnz(L), no amalgamation zeros, no padding
   double flops = 0;                   // sum of squared exact column counts of L
   // A's entries by supernode: for t in entry_ptr[s] .. entry_ptr[s+1]-1, entry[t] of A's values

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "../core/plain_threads.h"
 #include "../cpu/kernels.h"
 #include "../cpu/log_determinant.h"
 #include "../cpu/node.h"
 #include "../symbolic/amd.h"
-#include "plain_threads.h"
 #include "problem.h"
 
 using namespace cholax;

@@ -4,10 +4,10 @@
 #include <functional>
 #include <vector>
 
+#include "../core/plain_threads.h"
 #include "../cpu/kernels.h"
 #include "../cpu/log_determinant.h"
 #include "../symbolic/amd.h"
-#include "plain_threads.h"
 #include "problem.h"
 
 using namespace cholax;

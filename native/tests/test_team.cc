@@ -4,12 +4,11 @@
 #include <stdexcept>
 #include <vector>
 
+#include "../core/plain_threads.h"
 #include "../core/team.h"
 #include "check.h"
-#include "plain_threads.h"
 
 using namespace cholax;
-using namespace cholax::testing;
 
 namespace {
 

@@ -49,6 +49,7 @@ from cholax.matfun import expm_multiply as expm_multiply
 from cholax.matfun import frechet as frechet
 from cholax.matfun import matrix_function as matrix_function
 from cholax.patterns import Pattern as Pattern
+from cholax.primitives import use_backend as use_backend
 from cholax.sparsediff import hessian as hessian
 from cholax.sparsediff import jacobian as jacobian
 from cholax.sparsediff import linear_operator_matrix as linear_operator_matrix

@@ -1,6 +1,7 @@
 """Plans: the exact pattern of L, shared and released, with sizes checked before memory is taken."""
 
 import copy
+import dataclasses
 import gc
 import threading
 import weakref
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from cholax._core.errors import FactorSizeError, ShapeError, StructureError
-from cholax.analysis import Plan, analyze, plan_from_factor
+from cholax.analysis import Plan, PlanLayout, SymbolicFactor, analyze, plan_from_factor
 from cholax.analysis import plan as plan_module
 from cholax.ordering import AMD
 from cholax.patterns import Pattern
@@ -220,3 +221,45 @@ def test_plan_from_factor_refuses_what_is_not_lower_triangular(mask):
 def test_analyze_refuses_a_general_pattern():
     with pytest.raises(StructureError, match="symmetric"):
         analyze(Pattern((2, 3), [0, 1, 1, 1], [1]))
+
+
+# --- what a plan says of itself ------------------------------------------------------------------
+
+
+def test_the_layout_is_one_record_of_read_only_arrays():
+    plan = analyze(CASES["random"]())
+    layout = plan.layout
+    assert layout is plan.layout
+    for field in dataclasses.fields(PlanLayout):
+        array = getattr(layout, field.name)
+        assert not array.flags.writeable, field.name
+        with pytest.raises(ValueError, match="read-only"):
+            array[:1] = 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layout.perm = layout.iperm
+    width, height = np.diff(layout.first_column), np.diff(layout.row_ptr)
+    np.testing.assert_array_equal(np.diff(layout.panel_ptr), width * height)
+    np.testing.assert_array_equal(layout.perm[layout.iperm], np.arange(plan.n))
+    assert layout.parent.size == plan.num_supernodes
+    assert layout.value_position.size == plan.pattern.nnz
+    assert layout.rows.size == layout.row_ptr[-1]
+
+
+def test_arrays_of_a_layout_outlive_their_plan():
+    plan = analyze(from_mask(random_mask(33, 0.05, 4)))
+    layout, expected = plan.layout, plan.layout.rows.copy()
+    alive = weakref.ref(plan)
+    del plan
+    gc.collect()
+    assert alive() is None
+    np.testing.assert_array_equal(layout.rows, expected)
+
+
+def test_a_plan_is_a_symbolic_factor_of_the_kind_llt():
+    plan: SymbolicFactor = analyze(CASES["banded"]())
+    assert plan.kind == "llt"
+    assert plan.n == 40
+    assert plan.portable_attributes()["kind"] == "llt"
+    assert len(plan.digest) == 32
+    arrays = [getattr(plan.layout, field.name) for field in dataclasses.fields(PlanLayout)]
+    assert sum(x.nbytes for x in arrays) < plan.nbytes < 5 * sum(x.nbytes for x in arrays)

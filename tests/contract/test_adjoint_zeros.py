@@ -1,17 +1,14 @@
 """What is bound as an adjoint is zero where a linear operand is, though a failed factor is NaN."""
 
-from contextlib import nullcontext
-
 import jax
 import numpy as np
 import pytest
 
-from cholax.primitives import Kind, registry
-from cholax.primitives._define import _adjoint, use_specification
+from cholax.primitives import BACKENDS, Kind, registry, use_backend
+from cholax.primitives._adjoint import adjoint_calls
 from tests.contract.cases import CASES
 from tests.contract.transforms import MAIN, SMALL
 
-BACKENDS = {"native": nullcontext, "specification": use_specification}
 NAMES = [name for name in MAIN if registry[name.partition("-")[0]].multiplies]
 DTYPES = {"float32": 1e-3, "float64": 1e-9}
 MEMBERS = 3
@@ -22,7 +19,7 @@ def operands_of(setting, dtype):
 
 
 def adjoint(setting, operands, backend):
-    with _adjoint(True), BACKENDS[backend]():
+    with adjoint_calls(True), use_backend(backend):
         return np.asarray(jax.jit(setting.apply)(*operands)[0])
 
 
@@ -94,11 +91,11 @@ def test_kernels_look_for_zeros_themselves(name):
     """Else every derivative would compile searches through its operands, constants evaluated."""
     setting = CASES[name](SMALL)
     operands = setting.arguments
-    if not setting.definition.native or setting.definition.host is not None:
+    if not setting.definition.kernel:
         pytest.skip("has no native kernel")
 
     def program(flag):
-        with _adjoint(flag):
+        with adjoint_calls(flag):
             return jax.jit(lambda *x: setting.apply(*x)).lower(*operands).as_text()
 
     assert program(True).count("\n") == program(False).count("\n")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cholax import primitives
-from cholax.testing import use_specification
+from cholax.primitives import BACKENDS, use_backend
 from tests import tolerances as tol
 from tests.contract.cases import CASES
 from tests.contract.transforms import (
@@ -126,8 +126,9 @@ def test_gradient_of_vmap(name, layout):
 
 
 @pytest.mark.parametrize("name", ["triangular_solve", "matvec-general"])
-def test_gradient_of_nested_vmap_in_the_specification_backend(name):
-    with use_specification():
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "native"])
+def test_gradient_of_nested_vmap_in_other_backends(name, backend):
+    with use_backend(backend):
         check_layout(name, TWO_OPERANDS["nested"], jit_once)
 
 
@@ -221,8 +222,9 @@ def check_raw(setting, mapped):
 # --- sizes of batches ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("backend", ["native", "host"])
 @pytest.mark.parametrize("size", [0, 1])
-def test_batches_of_none_and_one(size):
+def test_batches_of_none_and_one(size, backend):
     plan = SMALL.plan
     values = np.tile(SMALL.values(), (size, 1))
 
@@ -231,16 +233,19 @@ def test_batches_of_none_and_one(size):
         return primitives.solve(plan, v, factor, b)
 
     b = np.ones((SMALL.n, 2))
-    x = jax.vmap(solve, (0, None))(values, b)
+    with use_backend(backend):
+        x = jax.vmap(solve, (0, None))(values, b)
     assert x.shape == (size, SMALL.n, 2)
     for one in x:
         tol.assert_close(SMALL.matrix() @ one, b, tol.gradient(np.float64))
 
 
 @pytest.mark.parametrize("name", ["solve", "triangular_solve", "factor_matvec", "matvec-general"])
-def test_no_right_hand_sides(name):
+@pytest.mark.parametrize("backend", ["native", "host"])
+def test_no_right_hand_sides(name, backend):
     setting, _ = small(name)
     *others, x = setting.operands
-    (result,) = setting.apply(*(y.value for y in others), x.value[:, :0])
+    with use_backend(backend):
+        (result,) = setting.apply(*(y.value for y in others), x.value[:, :0])
     assert result.shape[1] == 0
     assert result.shape[0] == setting.result_supports[0].shape[0]

@@ -8,8 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from cholax.primitives import registry
-from cholax.testing import use_specification
+from cholax.primitives import BACKENDS, registry, use_backend
 from tests import tolerances as tol
 from tests.contract.cases import CASES
 from tests.contract.transforms import MAIN, SMALL, TRANSFORMS, draw, small
@@ -73,19 +72,25 @@ def test_eager_float32(name, transform):
     check(name, transform, np.float32, eagerly(transform))
 
 
+# What "auto" is on the CPU is tested above.
+OTHERS = [backend for backend in BACKENDS if backend != "native"]
+
+
 # Specifications compile slowly; this one contains the values, gradients and batches of the others,
 # and the slow suite runs those.
 @pytest.mark.parametrize("transform", ["vmap_grad", pytest.param("third", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("name", NATIVE)
-def test_specification_backend(name, transform):
-    with use_specification():
+def test_other_backends(name, backend, transform):
+    with use_backend(backend):
         check(name, transform, np.float64, eagerly(transform))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("name", NATIVE)
-def test_specification_backend_float32(name):
-    with use_specification():
+def test_other_backends_float32(name, backend):
+    with use_backend(backend):
         check(name, "third", np.float32, eagerly("third"))
 
 
@@ -93,7 +98,8 @@ def test_specification_backend_float32(name):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("name", CASES)
-def test_every_transform_on_both_backends(name, transform, dtype):
-    check(name, transform, dtype, compiled(transform))
-    with use_specification():
-        check(name, transform, dtype, eagerly(transform))
+def test_every_transform_on_every_backend(name, transform, dtype):
+    for backend in BACKENDS:
+        run = eagerly if backend == "reference" else compiled
+        with use_backend(backend):
+            check(name, transform, dtype, run(transform))

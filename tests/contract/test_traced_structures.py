@@ -9,7 +9,7 @@ import pytest
 from cholax import primitives
 from cholax.analysis import Plan
 from cholax.patterns import Pattern
-from cholax.primitives import DynamicEntryMap, DynamicPlan, EntryMap, Ref
+from cholax.primitives import DynamicEntryMap, DynamicPlan, EntryMap, Ref, use_backend
 from cholax.primitives._structures import Csc, DynamicCsc
 from tests import tolerances as tol
 from tests.contract.cases import CASES
@@ -40,12 +40,16 @@ def traced(structure):
     raise TypeError(structure)
 
 
+# Every second one by default; they are traced by the same lines.
 @pytest.mark.parametrize(
-    "name",
-    # Every second one by default; they are traced by the same lines.
-    [pytest.param(name, marks=[pytest.mark.slow] * (k % 2)) for k, name in enumerate(NAMES)],
+    ("name", "backend"),
+    [
+        pytest.param(name, backend, marks=[pytest.mark.slow] * ((k + shift) % 2))
+        for k, name in enumerate(NAMES)
+        for shift, backend in enumerate(["native", "host"])
+    ],
 )
-def test_traced_indices_change_nothing(name):
+def test_traced_indices_change_nothing(name, backend):
     setting = CASES[name](PROBLEM)
     static, indices = traced(setting.structure)
     data = draw(setting, np.float64)
@@ -56,7 +60,9 @@ def test_traced_indices_change_nothing(name):
         return [TRANSFORMS[t](other.function, data) for t in ("vmap_grad", "third")]
 
     expected = [TRANSFORMS[t](setting.function, data) for t in ("vmap_grad", "third")]
-    for got, other in zip(run(indices, data), expected, strict=True):
+    with use_backend(backend):
+        results = run(indices, data)
+    for got, other in zip(results, expected, strict=True):
         tol.assert_all_close(got, other, tol.gradient(np.float64))
 
 

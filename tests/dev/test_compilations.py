@@ -357,7 +357,7 @@ MADE_ANEW = {
     "testing.check_derivatives": "a test calls it once per function, and it compares programs that "
     "differ by mode, order, batching and format",
     "testing.count_kernel_calls": "a context: what is compiled is what the caller runs in it",
-    "testing.use_specification": "a context: what is compiled is what the caller runs in it",
+    "use_backend": "a context: what is compiled is what the caller runs in it",
 }
 
 

@@ -63,7 +63,7 @@ def run(mark: str, text: str, page: Path, namespace: dict) -> None:
 
 
 # Ten to forty seconds each where they fit models or draw, nearly all of it compilation.
-QUICK = ("how-to/failures", "how-to/export", "how-to/threads")
+QUICK = ("how-to/backends", "how-to/failures", "how-to/export", "how-to/threads")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Failure(NamedTuple):
         return f"{self.start}{detail}. {self.advice}"
 
 
-# How the kernel starts its message as well (native/ffi/kernels.h).
+# How the kernel starts its message as well (native/calls/kernels.h).
 _PIVOT = Failure(
     NotPositiveDefiniteError,
     "cholesky: the matrix must be positive definite",

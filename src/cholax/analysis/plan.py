@@ -6,12 +6,13 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, NoReturn, Self, final
+from typing import Any, Literal, NoReturn, Self, final
 
 import numpy as np
 
 from cholax._core.errors import FactorSizeError, ShapeError, StructureError
 from cholax._native import lib
+from cholax.analysis.layout import PlanLayout
 from cholax.ordering import resolve
 from cholax.patterns import Pattern
 
@@ -29,6 +30,7 @@ class Plan:
     the blocks dense. Built by `analyze` and `plan_from_factor` only.
 
     Attributes:
+        kind: "llt", of the kinds of `SymbolicFactor`.
         pattern: the lower triangle of A (of L itself after `plan_from_factor`).
         size: length of the factor vector.
         nnz_factor: entries of L, without the zeros above.
@@ -36,6 +38,7 @@ class Plan:
         closed: the pattern of L contains all fill; False only after `plan_from_factor`.
     """
 
+    kind: Literal["llt"] = "llt"
     pattern: Pattern
     native: Any
     digest: str
@@ -74,23 +77,28 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the native index arrays: row lists, places in the parent, positions of A."""
-        return 4 * (2 * self.native.num_rows + self.pattern.nnz + 4 * self.n)
+        """Bytes of the native index arrays."""
+        return self.native.memory
 
     @cached_property
+    def layout(self) -> PlanLayout:
+        """Every array that says where the entries of L are, in one record."""
+        return PlanLayout(**self.native.layout())
+
+    @property
     def perm(self) -> np.ndarray:
         """`(n,)` perm[i] is the old index at place i."""
-        return _frozen(self.native.perm())
+        return self.layout.perm
 
-    @cached_property
+    @property
     def iperm(self) -> np.ndarray:
         """`(n,)` inverse of `perm`: where each old index went."""
-        return _frozen(self.native.iperm())
+        return self.layout.iperm
 
-    @cached_property
+    @property
     def value_position(self) -> np.ndarray:
         """`(nnz,)` where each stored entry of A starts out in the factor vector."""
-        return _frozen(self.native.value_position())
+        return self.layout.value_position
 
     @cached_property
     def _lower(self) -> tuple[Pattern, np.ndarray]:
@@ -117,7 +125,7 @@ class Plan:
     def portable_attributes(self) -> Mapping[str, Any]:
         """What the native side needs to rebuild this plan in another process."""
         return {
-            "kind": "plan",
+            "kind": self.kind,
             "indptr": self.pattern.indptr,
             "indices": self.pattern.indices,
             "factor_size": self.size,

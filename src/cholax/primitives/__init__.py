@@ -22,7 +22,8 @@
 | `inner_product`, `scale`      | ⟨x, y⟩; s y                                     |
 """
 
-from cholax.primitives._define import Definition, Kind, Operand, registry, use_specification
+from cholax.primitives._backends import BACKENDS, Backend, use_backend
+from cholax.primitives._define import Definition, Kind, Operand, registry
 from cholax.primitives._dynamic import locate, symbolic
 from cholax.primitives._maps import diagonal_map, value_map
 from cholax.primitives._structures import (
@@ -51,6 +52,8 @@ from cholax.primitives.triangular_solve import (
 )
 
 __all__ = [
+    "BACKENDS",
+    "Backend",
     "Definition",
     "DynamicEntryMap",
     "DynamicPlan",
@@ -86,6 +89,6 @@ __all__ = [
     "symmetric_product",
     "symmetric_product_transpose",
     "triangular_solve",
-    "use_specification",
+    "use_backend",
     "value_map",
 ]

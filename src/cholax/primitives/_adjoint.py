@@ -1,13 +1,18 @@
 """Results of an operation that are zero where a linear operand is, whatever the others hold.
 
-The adjoint of a failed batch member multiplies a zero cotangent by a factor of NaN; see `_define`.
-The native kernels have the same in `native/ffi/adjoint.h`.
+The adjoint of a failed batch member multiplies a zero cotangent by a factor of NaN; see
+`_transforms`. The native kernels have the same in `native/calls/adjoint.h`.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+
+from cholax._core.jax_compat import user_context
+
+adjoint_calls = user_context(False)
+"""Whether what is bound is adjoint."""
 
 
 def keep_zeros(

@@ -30,17 +30,17 @@ def value_map(ref: Ref) -> Ref:
     if isinstance(ref.static, DynamicPlan):
         _, _, positions = symbolic(ref)
         return Ref(DynamicEntryMap(ref.static.size, ref.static.nnz), (positions,))
-    return Ref(_kept(ref.static, "_value_map", ref.static.native.value_position))
+    return Ref(_kept(ref.static, "_value_map", lambda: ref.static.value_position))
 
 
 def diagonal_positions(plan: Plan) -> np.ndarray:
     """Positions of L_ii in the factor vector, i in permuted order."""
-    native = plan.native
-    first = native.first_column()
-    height = np.diff(native.row_ptr())
+    layout = plan.layout
+    first = layout.first_column
+    height = np.diff(layout.row_ptr)
     supernode = np.repeat(np.arange(height.size), np.diff(first))
     inside = np.arange(plan.n) - first[supernode]
-    return native.panel_ptr()[supernode] + inside * (height[supernode] + 1)
+    return layout.panel_ptr[supernode] + inside * (height[supernode] + 1)
 
 
 def diagonal_map(ref: Ref) -> Ref:

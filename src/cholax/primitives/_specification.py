@@ -1,7 +1,7 @@
 """Dense, obviously correct forms of what the kernels do.
 
-The oracle in tests, and the lowering where there is no kernel. Slow and O(n²) in memory, so they
-refuse large matrices.
+The oracle in tests, as the backend "reference". Slow and O(n²) in memory, so they refuse large
+matrices.
 
 Only plain `jax.numpy` loops: batched `lax.linalg` calls side by side can deadlock on jaxlib 0.10.
 """
@@ -22,22 +22,28 @@ def check_size(n: int) -> None:
     """Refuse what the dense form cannot hold."""
     if n > LARGEST:
         raise UnsupportedError(
-            f"cholax: n = {n} is too large for the dense specification (limit {LARGEST}), which is "
-            "what platforms without native kernels get today. Run on the CPU: "
-            'jax.config.update("jax_platforms", "cpu").'
+            f"cholax: n = {n} is too large for the dense reference (limit {LARGEST}), an oracle "
+            'for tests. Leave cx.use_backend("reference").'
         )
 
 
 def coordinates(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of every place of the factor vector (padding has row < column)."""
-    native = plan.native
-    first, rows = native.first_column(), native.rows()
-    row_ptr, panel_ptr = native.row_ptr(), native.panel_ptr()
+    layout = plan.layout
+    first, rows = layout.first_column, layout.rows
+    row_ptr, panel_ptr = layout.row_ptr, layout.panel_ptr
     width, height = np.diff(first), np.diff(row_ptr)
     supernode = np.repeat(np.arange(width.size), width * height)
     inside = np.arange(plan.size) - panel_ptr[supernode]
     column = inside // height[supernode]
     return rows[row_ptr[supernode] + inside - column * height[supernode]], first[supernode] + column
+
+
+def places(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and positions of what a factor vector holds on and below the diagonal."""
+    rows, columns = coordinates(plan)
+    position = np.flatnonzero(rows >= columns)
+    return rows[position], columns[position], position
 
 
 def to_dense(plan: Plan, x: Any) -> Any:

@@ -8,7 +8,7 @@ C++ object, in which every executable takes a share.
 import functools
 import hashlib
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -35,6 +35,7 @@ class Structure:
     """Base of the structures defined here: hashed by digest, holding its native twin alive."""
 
     digest: str
+    native: Any
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -67,7 +68,7 @@ class EntryMap(Structure):
         self.weights = None if weights is None else np.ascontiguousarray(weights, np.float64)
         parts = () if self.weights is None else (self.weights,)
         self.digest = content_digest("entry_map", self.size, self.positions, *parts)
-        self._native = _native.lib().entry_map(self.digest, self.size, self.positions, self.weights)
+        self.native = _native.lib().entry_map(self.digest, self.size, self.positions, self.weights)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EntryMap, (self.positions, self.size, self.weights)
@@ -104,7 +105,7 @@ class Triples(Structure):
             if index.size and not 0 <= int(index.min()) <= int(index.max()) < size:
                 raise ShapeError(f"Triples: {name} must lie in [0, {size}).")
         self.digest = content_digest("triples", np.array(self.sizes), *self.index)
-        self._native = _native.lib().triples(self.digest, list(self.sizes), *self.index)
+        self.native = _native.lib().triples(self.digest, list(self.sizes), *self.index)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Triples, (*self.index, self.sizes)
@@ -127,7 +128,7 @@ class Csc(Structure):
     def __init__(self, pattern: Pattern) -> None:
         self.pattern = pattern
         self.digest = content_digest("csc", np.frombuffer(pattern.fingerprint, np.uint8))
-        self._native = _native.lib().csc(
+        self.native = _native.lib().csc(
             self.digest, *pattern.shape, pattern.symmetric, pattern.indptr, pattern.indices
         )
 
@@ -216,6 +217,34 @@ def as_ref(structure: Any) -> Ref:
     return Ref(structure)
 
 
+@functools.singledispatch
+def native_structure(static: Any, indices: Sequence[np.ndarray]) -> Any:
+    """What a kernel called from Python takes, for a structure and its index arrays, if any."""
+    del indices
+    return static.native
+
+
+@native_structure.register
+def _(static: DynamicPlan, indices: Sequence[np.ndarray]) -> Any:
+    return _native.lib().traced_plan(*indices, static.size, static.is_factor)
+
+
+@native_structure.register
+def _(static: DynamicEntryMap, indices: Sequence[np.ndarray]) -> Any:
+    return _native.lib().traced_entry_map(*indices, static.size)
+
+
+@native_structure.register
+def _(static: DynamicCsc, indices: Sequence[np.ndarray]) -> Any:
+    return _native.lib().traced_csc(*indices, *static.shape, static.symmetric)
+
+
+ATTRIBUTES = frozenset(
+    {"static", "backend", "adjoint", "digest", "portable", "linear"}
+    | {"size", "is_factor", "rows", "columns", "symmetric"}
+)
+"""Names of what a call carries beside the parameters of its primitive."""
+
 _ARRAY_ATTRIBUTES: dict[str, Any] = {
     "int32": ir.DenseI32ArrayAttr,
     "int64": ir.DenseI64ArrayAttr,
@@ -277,6 +306,7 @@ def _(static: DynamicCsc, *, portable: bool) -> dict[str, Any]:
 
 
 __all__ = [
+    "ATTRIBUTES",
     "Csc",
     "DynamicCsc",
     "DynamicEntryMap",
@@ -289,5 +319,7 @@ __all__ = [
     "as_ref",
     "content_digest",
     "csc_of",
+    "flat_attribute",
+    "native_structure",
     "structure_attributes",
 ]

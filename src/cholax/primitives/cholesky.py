@@ -23,8 +23,8 @@ def _tangent(ref: Any, tangent: Any, operands: Any, results: Any, *, throw: bool
 
 def _specification(plan: Plan, values: Any, *, throw: bool) -> Any:
     del throw  # errors cannot be raised from a plain jax.numpy program; the status tells
-    positions = np.asarray(plan.native.value_position())
-    lower = dense.to_dense(plan, jnp.zeros(plan.size, values.dtype).at[positions].add(values))
+    scattered = jnp.zeros(plan.size, values.dtype).at[plan.value_position].add(values)
+    lower = dense.to_dense(plan, scattered)
     factor, bad = dense.cholesky(dense.symmetric_from_lower(lower))
     original = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.asarray(plan.perm) + 1])
     full = jnp.full(plan.size, jnp.nan, values.dtype)

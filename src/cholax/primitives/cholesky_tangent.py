@@ -9,6 +9,7 @@ from typing import Any
 from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Components
 from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
 
 
@@ -46,6 +47,7 @@ cholesky_tangent = define(
     results=_same,
     tangents={"factor": _tangent_in_factor},
     transposes={"w": lambda ref, ct, factor: cholesky_cotangent(ref, factor, ct)},
+    dependence=Components(),
     overwrites="w",
     specification=_tangent_specification,
 )
@@ -56,6 +58,7 @@ cholesky_cotangent = define(
     results=_same,
     tangents={"factor": _cotangent_in_factor},
     transposes={"x": lambda ref, ct, factor: cholesky_tangent(ref, factor, ct)},
+    dependence=Components(),
     overwrites="x",
     specification=_cotangent_specification,
 )

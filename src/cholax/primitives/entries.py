@@ -7,8 +7,10 @@ whose transposes are contractions of the same triples with the roles exchanged.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Entries, Pairs
 from cholax.primitives._structures import EntryMap, Triples
 
 
@@ -31,11 +33,25 @@ def _scatter_specification(entry_map: EntryMap, y: Any) -> Any:
     return zeros.at[positions].add(_weights(entry_map, y.dtype) * y, mode="drop")
 
 
+def _gather_pairs(entry_map: EntryMap, name: str, params: Any) -> Pairs:
+    del name, params
+    kept = entry_map.positions >= 0
+    if entry_map.weights is not None:
+        kept &= entry_map.weights != 0
+    return np.flatnonzero(kept), entry_map.positions[kept]
+
+
+def _scatter_pairs(entry_map: EntryMap, name: str, params: Any) -> Pairs:
+    out, into = _gather_pairs(entry_map, name, params)
+    return into, out
+
+
 gather = define(
     "gather",
     operands=(Operand("x", Kind.LINEAR, 1),),
     results=lambda entry_map, x: [((len(entry_map),), None)],
     transposes={"x": lambda ref, ct: scatter(ref, ct)},
+    dependence=Entries(_gather_pairs),
     specification=_gather_specification,
 )
 
@@ -44,6 +60,7 @@ scatter = define(
     operands=(Operand("y", Kind.LINEAR, 1),),
     results=lambda entry_map, y: [((entry_map.size,), None)],
     transposes={"y": lambda ref, ct: gather(ref, ct)},
+    dependence=Entries(_scatter_pairs),
     specification=_scatter_specification,
 )
 
@@ -51,6 +68,11 @@ scatter = define(
 def _contract_specification(triples: Triples, a: Any, b: Any, *, roles: Any) -> Any:
     left, right, out = (triples.index[r] for r in roles)
     return jnp.zeros(triples.sizes[roles[2]], a.dtype).at[out].add(a[left] * b[right])
+
+
+def _contract_pairs(triples: Triples, name: str, params: Any) -> Pairs:
+    left, right, out = (triples.index[r] for r in params["roles"])
+    return out, left if name == "a" else right
 
 
 _contract = define(
@@ -65,6 +87,7 @@ _contract = define(
             ref, a, ct, roles=(roles[0], roles[2], roles[1])
         ),
     },
+    dependence=Entries(_contract_pairs),
     specification=_contract_specification,
     params=("roles",),
 )

@@ -7,6 +7,7 @@ where the cotangent is.
 import jax.numpy as jnp
 
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Scaled, Total
 
 inner_product = define(
     "inner_product",
@@ -16,8 +17,9 @@ inner_product = define(
         "x": lambda ref, ct, y: scale(ref, ct, y),
         "y": lambda ref, ct, x: scale(ref, ct, x),
     },
+    dependence=Total(),
     specification=lambda structure, x, y: jnp.sum(x * y),
-    native=False,
+    kernel=False,
 )
 
 # Only the number decides on zero: a look at all of y would be a pass over it.
@@ -29,6 +31,7 @@ scale = define(
         "s": lambda ref, ct, y: inner_product(ref, ct, y),
         "y": lambda ref, ct, s: scale(ref, s, ct),
     },
+    dependence=Scaled(by="s"),
     specification=lambda structure, s, y: s * y,
-    native=False,
+    kernel=False,
 )

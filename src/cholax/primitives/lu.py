@@ -17,6 +17,7 @@ from cholax._core.errors import UnsupportedError
 from cholax.analysis import LUPlan
 from cholax.primitives import _superlu
 from cholax.primitives._define import Definition, Kind, Operand, define
+from cholax.primitives._dependence import Links, Solve
 from cholax.primitives._specification import check_size
 from cholax.primitives._structures import csc_of
 from cholax.primitives.inner_product import inner_product
@@ -126,12 +127,24 @@ def inverse_transposed(ref: Any, values: Any, factor: Any, index: Any) -> Any:
     return total
 
 
+def _links(plan: LUPlan, params: Any) -> Links:
+    """B = A[rows, columns], each of whose diagonal entries is stored where possible.
+
+    The closure of B is then no more than the pattern that B⁻¹ has for some values, which that of A
+    with its rows in another order need not be.
+    """
+    columns = np.repeat(np.arange(plan.n), np.diff(plan.indptr))
+    if params["transpose"]:
+        return Links(plan.n, columns, plan.indices, plan.columns, plan.rows)
+    return Links(plan.n, plan.indices, columns, plan.rows, plan.columns)
+
+
 # --- the primitives -------------------------------------------------------------------------------
 
 _CACHES = (Operand("factor", Kind.CACHE, 1), Operand("index", Kind.CACHE, 1))
 
 lu_factor = Definition(
-    "lu_factor",
+    name="lu_factor",
     operands=(Operand("values", Kind.CACHE, 1),),
     results=lambda plan, values, *, throw: [
         ((plan.capacity,), None),
@@ -142,6 +155,7 @@ lu_factor = Definition(
     specification=_factor_specification,
     params=("throw",),
     host=_superlu.factor,
+    kernel=False,
 )
 
 lu_solve = define(
@@ -154,9 +168,11 @@ lu_solve = define(
             ref, values, factor, index, ct, transpose=not transpose
         )
     },
+    dependence=Solve(_links),
     specification=_solve_specification,
     params=("transpose",),
     host=_superlu.solve,
+    kernel=False,
 )
 
 lu_log_determinant = define(
@@ -170,4 +186,5 @@ lu_log_determinant = define(
     tangents={"values": _log_tangent},
     specification=_log_specification,
     host=lambda plan, values, factor, index, determinant: (determinant[1],),
+    kernel=False,
 )

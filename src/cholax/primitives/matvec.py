@@ -7,8 +7,11 @@ pattern, both mirror entries summed where the pattern is symmetric.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
+from cholax.patterns import algebra
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Entries, Pairs
 from cholax.primitives._structures import Csc
 
 
@@ -33,6 +36,25 @@ def _outer_specification(csc: Csc, x: Any, y: Any) -> Any:
     return values
 
 
+def _entries(csc: Csc) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and value positions of all entries, mirrored ones included."""
+    full, source = algebra.expand(csc.pattern)
+    return full.rows, full.columns, source
+
+
+def _matvec_pairs(csc: Csc, name: str, params: Any) -> Pairs:
+    rows, columns, position = _entries(csc)
+    if params["transpose"]:
+        rows, columns = columns, rows
+    return rows, position if name == "values" else columns
+
+
+def _outer_pairs(csc: Csc, name: str, params: Any) -> Pairs:
+    del params
+    rows, columns, position = _entries(csc)
+    return position, rows if name == "x" else columns
+
+
 def _matvec_results(csc: Any, values: Any, x: Any, *, transpose: bool) -> Any:
     rows, columns = csc.shape
     return [((columns if transpose else rows, x[1]), None)]
@@ -50,6 +72,7 @@ _matvec = define(
             ref, values, ct, transpose=not transpose
         ),
     },
+    dependence=Entries(_matvec_pairs),
     specification=_matvec_specification,
     params=("transpose",),
 )
@@ -62,6 +85,7 @@ outer_on_pattern = define(
         "x": lambda ref, ct, y: matvec(ref, ct, y, transpose=False),
         "y": lambda ref, ct, x: matvec(ref, ct, x, transpose=True),
     },
+    dependence=Entries(_outer_pairs),
     specification=_outer_specification,
 )
 

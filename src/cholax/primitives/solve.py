@@ -6,8 +6,10 @@ The factor is a cache: its tangent is counted through the values.
 from typing import Any
 
 from cholax.analysis import Plan
+from cholax.patterns import algebra
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Links, Solve
 from cholax.primitives._maps import matrix_pattern
 from cholax.primitives.matvec import matvec
 
@@ -23,6 +25,12 @@ def _specification(plan: Plan, values: Any, factor: Any, b: Any) -> Any:
     return (inverse.T @ (inverse @ b[plan.perm]))[plan.iperm]
 
 
+def _links(plan: Plan, params: Any) -> Links:
+    del params
+    full, _ = algebra.expand(plan.pattern)
+    return Links(plan.n, full.rows, full.columns)
+
+
 solve = define(
     "solve",
     operands=(
@@ -33,5 +41,6 @@ solve = define(
     results=lambda plan, values, factor, b: [(b, None)],
     shifts={"values": ("b", _shift)},
     transposes={"b": lambda ref, ct, values, factor: solve(ref, values, factor, ct)},
+    dependence=Solve(_links),
     specification=_specification,
 )

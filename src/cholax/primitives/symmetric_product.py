@@ -8,6 +8,7 @@ from typing import Any
 from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Components
 
 
 def _specification(plan: Plan, factor: Any, x: Any) -> Any:
@@ -32,6 +33,7 @@ symmetric_product = define(
         "factor": lambda ref, ct, x: symmetric_product_transpose(ref, x, ct),
         "x": lambda ref, ct, factor: symmetric_product_transpose(ref, factor, ct),
     },
+    dependence=Components(),
     specification=_specification,
 )
 
@@ -43,5 +45,6 @@ symmetric_product_transpose = define(
         "factor": lambda ref, ct, w: symmetric_product_transpose(ref, ct, w),
         "w": lambda ref, ct, factor: symmetric_product(ref, factor, ct),
     },
+    dependence=Components(),
     specification=_transpose_specification,
 )

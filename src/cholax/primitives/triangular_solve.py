@@ -7,10 +7,12 @@ dx = L⁻¹ (db − dL x).   `factor_matvec`: L x or Lᵀ x;  `factor_outer`: lo
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from cholax.analysis import Plan
 from cholax.primitives import _specification as dense
 from cholax.primitives._define import Kind, Operand, define
+from cholax.primitives._dependence import Entries, Links, Pairs, Solve
 
 
 def _shift(ref: Any, tangent: Any, operands: Any, results: Any, *, transpose: bool) -> Any:
@@ -40,6 +42,29 @@ def _matvec_transpose_in_factor(ref: Any, ct: Any, x: Any, *, transpose: bool) -
     return factor_outer(ref, x, ct) if transpose else factor_outer(ref, ct, x)
 
 
+def _links(plan: Plan, params: Any) -> Links:
+    rows, columns, _ = dense.places(plan)
+    return Links(plan.n, *((columns, rows) if params["transpose"] else (rows, columns)))
+
+
+def _matvec_pairs(plan: Plan, name: str, params: Any) -> Pairs:
+    rows, columns, position = dense.places(plan)
+    if params["transpose"]:
+        rows, columns = columns, rows
+    return rows, position if name == "factor" else columns
+
+
+def _outer_pairs(plan: Plan, name: str, params: Any) -> Pairs:
+    del params
+    rows, columns, position = dense.places(plan)
+    return position, rows if name == "u" else columns
+
+
+def _permute_pairs(plan: Plan, name: str, params: Any) -> Pairs:
+    del name
+    return np.arange(plan.n), plan.iperm if params["transpose"] else plan.perm
+
+
 triangular_solve = define(
     "triangular_solve",
     operands=(Operand("factor", Kind.SMOOTH, 1), Operand("b", Kind.LINEAR, 2)),
@@ -50,6 +75,7 @@ triangular_solve = define(
             ref, factor, ct, transpose=not transpose
         )
     },
+    dependence=Solve(_links),
     specification=_solve_specification,
     params=("transpose",),
 )
@@ -64,6 +90,7 @@ factor_matvec = define(
             ref, factor, ct, transpose=not transpose
         ),
     },
+    dependence=Entries(_matvec_pairs),
     specification=_matvec_specification,
     params=("transpose",),
 )
@@ -76,6 +103,7 @@ factor_outer = define(
         "u": lambda ref, ct, v: factor_matvec(ref, ct, v, transpose=False),
         "v": lambda ref, ct, u: factor_matvec(ref, ct, u, transpose=True),
     },
+    dependence=Entries(_outer_pairs),
     specification=_outer_specification,
 )
 
@@ -84,6 +112,7 @@ permute = define(
     operands=(Operand("x", Kind.LINEAR, 2),),
     results=lambda plan, x, *, transpose: [(x, None)],
     transposes={"x": lambda ref, ct, *, transpose: permute(ref, ct, transpose=not transpose)},
+    dependence=Entries(_permute_pairs),
     specification=_permute_specification,
     params=("transpose",),
 )

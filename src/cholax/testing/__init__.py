@@ -1,7 +1,6 @@
 """Verifiers for users and for our own tests."""
 
 from cholax._core.public import publish as _publish
-from cholax.primitives import use_specification as use_specification
 from cholax.testing.coloring import check_acyclic_coloring as check_acyclic_coloring
 from cholax.testing.coloring import (
     check_bidirectional_coloring as check_bidirectional_coloring,

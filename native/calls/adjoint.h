@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "ffi/call.h"
+#include "calls/call.h"
 
-namespace cholax::ffi {
+namespace cholax::calls {
 
 // Whether there is anything but zeros in each column of a member of an operand, an n x columns
 // block; an operand without columns is one. NaN is not zero.
@@ -44,12 +44,12 @@ inline void both(std::vector<char>& a, const std::vector<char>& b) {
 
 // A sum over columns: leaves out those in which one operand is zero, in copies of the operands.
 template <class Kernel, class T>
-xf::Error sum_of_live_columns(const typename Kernel::Structure& structure, const Call& call) {
+Status sum_of_live_columns(const typename Kernel::Structure& structure, const Call& call) {
   std::vector<std::vector<char>> live;
   bool complete = true;
   for (std::int64_t b = 0; b < call.batch; ++b) {
     std::vector<char> flags(static_cast<std::size_t>(call.in[0].last), 1);
-    for (int i = 0; i < Kernel::signature.num_operands; ++i)
+    for (int i = 0; i < call.num_operands(); ++i)
       if (call.is_linear(i)) both(flags, live_columns<T>(call, i, 2, b));
     complete = complete && all(flags);
     live.push_back(std::move(flags));
@@ -57,7 +57,7 @@ xf::Error sum_of_live_columns(const typename Kernel::Structure& structure, const
   if (complete) return Kernel::template run<T>(structure, call);
   Call masked = call;
   std::vector<std::vector<T>> copies;
-  for (int i = 0; i < Kernel::signature.num_operands; ++i) {
+  for (int i = 0; i < call.num_operands(); ++i) {
     if (!call.is_linear(i)) continue;
     const std::int64_t core = call.in[i].core, columns = call.in[i].last;
     std::vector<T> copy(static_cast<std::size_t>(core * call.batch), T(0));
@@ -74,42 +74,40 @@ xf::Error sum_of_live_columns(const typename Kernel::Structure& structure, const
 // Any other operation: its result is set to zero afterwards, in the columns of a matrix or whole.
 // The operands are looked at first, as the result may be built in their memory.
 template <class Kernel, class T>
-xf::Error zero_where_linear_is(const typename Kernel::Structure& structure, const Call& call) {
-  constexpr bool matrix = Kernel::signature.results[0] == 2;
+Status zero_where_linear_is(const typename Kernel::Structure& structure, const Call& call) {
+  const bool matrix = Kernel::signature.results[0] == 2;
   const std::int64_t columns = matrix ? call.out[0].last : 1;
   std::vector<std::vector<char>> live;
   bool nothing = true;
   for (std::int64_t b = 0; b < call.batch; ++b) {
     std::vector<char> flags(static_cast<std::size_t>(columns), 1);
-    for (int i = 0; i < Kernel::signature.num_operands; ++i)
+    for (int i = 0; i < call.num_operands(); ++i)
       if (call.is_linear(i))
         both(flags, live_columns<T>(call, i, Kernel::signature.operands[i], b));
     nothing = nothing && !any(flags);
     live.push_back(std::move(flags));
   }
   if (!nothing) {
-    const xf::Error error = Kernel::template run<T>(structure, call);
-    if (error.failure()) return error;
+    const Status error = Kernel::template run<T>(structure, call);
+    if (!error.ok()) return error;
   }
   for (std::int64_t b = 0; b < call.batch; ++b)
     if (!all(live[b]))
       for (std::int64_t k = 0; k < call.out[0].core; ++k)
         if (!live[b][k % columns]) call.result<T>(0, b)[k] = T(0);
-  return xf::Error::Success();
+  return Status{};
 }
 
 template <class Kernel, class T>
-xf::Error run_adjoint(const typename Kernel::Structure& structure, const Call& call) {
-  if constexpr (Kernel::signature.num_results == 1) {
-    bool blocks = true;
-    for (int i = 0; i < Kernel::signature.num_operands; ++i)
-      blocks = blocks && (!call.is_linear(i) || Kernel::signature.operands[i] == 2);
-    if (blocks && Kernel::signature.results[0] < 2)
-      return sum_of_live_columns<Kernel, T>(structure, call);
-    return zero_where_linear_is<Kernel, T>(structure, call);
-  } else {
-    return xf::Error::Internal("cholax: no adjoint call has several results.");
-  }
+Status run_adjoint(const typename Kernel::Structure& structure, const Call& call) {
+  if (Kernel::signature.results.size() != 1)
+    return {Status::kInternal, "cholax: no adjoint call has several results."};
+  bool blocks = true;
+  for (int i = 0; i < call.num_operands(); ++i)
+    blocks = blocks && (!call.is_linear(i) || Kernel::signature.operands[i] == 2);
+  if (blocks && Kernel::signature.results[0] < 2)
+    return sum_of_live_columns<Kernel, T>(structure, call);
+  return zero_where_linear_is<Kernel, T>(structure, call);
 }
 
-}  // namespace cholax::ffi
+}  // namespace cholax::calls

@@ -1,41 +1,19 @@
-// The kernels as FFI calls see them: signature, structure, and the loop over batch members.
-// kernels.def lists them; handlers.cc makes one FFI handler from each.
+// The kernels as calls see them: signature, structure, and what is done for each batch member.
+// kernels.def lists them; table.cc makes a row of a table from each.
 #pragma once
 #include <memory>
 #include <string>
 #include <type_traits>
 
+#include "calls/batch.h"
+#include "calls/call.h"
 #include "core/structure.h"
 #include "cpu/kernels.h"
 #include "cpu/log_determinant.h"
-#include "ffi/call.h"
 
-namespace cholax::ffi {
+namespace cholax::calls {
 
 using PlanPointer = std::shared_ptr<const Plan>;
-
-// Calls whose work (multiply-adds over the whole batch) is below this stay on one thread: waking
-// another costs some microseconds.
-inline constexpr double kSharedWork = 5e5;
-
-// Runs member(work, b) for every member of the batch. Enough members are shared out whole; few are
-// worked on by all threads together, one after another.
-template <class T, class Member>
-void for_each_member(const Call& call, double member_work, Member&& member) {
-  const bool alone = call.threads.threads == 1 || member_work * double(call.batch) < kSharedWork;
-  if (alone) {
-    Session<T> session;
-    for (std::int64_t b = 0; b < call.batch; ++b) member(Work<T>{&session, 0, false}, b);
-    return;
-  }
-  Team team(call.threads, thread_limit());
-  Session<T> session(&team);
-  if (call.batch >= team.size() && team.size() > 1)
-    return team.parallel_for(static_cast<int>(call.batch), 0, [&](int b, int worker) {
-      member(Work<T>{&session, worker, false}, b);
-    });
-  for (std::int64_t b = 0; b < call.batch; ++b) member(Work<T>{&session, 0, team.size() > 1}, b);
-}
 
 inline std::string bad_pivot_message(std::int32_t status, std::int64_t batch, std::int64_t member) {
   return "cholesky: the matrix must be positive definite, but the pivot of row " +
@@ -46,18 +24,18 @@ inline std::string bad_pivot_message(std::int32_t status, std::int64_t batch, st
 // values -> (L, status). With the flag `throw` a failure is an error instead of a status.
 struct CholeskyKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1}, 1, {1, 0}, 2};
+  inline static const Signature signature{{1}, {1, 0}, {"throw"}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     for_each_member<T>(call, plan->cost, [&](const Work<T>& work, std::int64_t b) {
       *call.result<std::int32_t>(1, b) =
           cholax::kernels<T>().cholesky(*plan, work, call.operand<T>(0, b), call.result<T>(0, b));
     });
-    for (std::int64_t b = 0; call.flag && b < call.batch; ++b)
+    const bool must_hold = call.flag("throw");
+    for (std::int64_t b = 0; must_hold && b < call.batch; ++b)
       if (const std::int32_t status = *call.result<std::int32_t>(1, b); status != 0)
-        return xf::Error(xf::ErrorCode::kFailedPrecondition,
-                         bad_pivot_message(status, call.batch, b));
-    return xf::Error::Success();
+        return {Status::kFailed, bad_pivot_message(status, call.batch, b)};
+    return Status{};
   }
 };
 
@@ -69,9 +47,9 @@ using BinaryKernel = void (*PlanKernels<T>::*)(const Plan&, const Work<T>&, cons
 template <BinaryKernel<double> kDouble, BinaryKernel<float> kSingle>
 struct FactorBinaryKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1, 1}, 2, {1}, 1};
+  inline static const Signature signature{{1, 1}, {1}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     for_each_member<T>(call, plan->cost, [&](const Work<T>& work, std::int64_t b) {
       const T *l = call.operand<T>(0, b), *x = call.operand<T>(1, b);
       if constexpr (std::is_same_v<T, double>)
@@ -79,7 +57,7 @@ struct FactorBinaryKernel {
       else
         (cholax::kernels<T>().*kSingle)(*plan, work, l, x, call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
@@ -93,31 +71,32 @@ using SymmetricProductTransposeKernel =
     FactorBinaryKernel<&PlanKernels<double>::symmetric_product_transpose,
                        &PlanKernels<float>::symmetric_product_transpose>;
 
-// L -> Y, possibly in L's memory. The second operand is not read: it makes XLA run this call after
+// L -> Y, in L's memory where the caller gave that (`in_place` says it may). The second operand is
+// not read: it makes XLA run this call after
 // the one that computes it.
 struct SelectedInverseKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1, 0}, 2, {1}, 1};
+  inline static const Signature signature{{1, 0}, {1}, {"in_place"}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     for_each_member<T>(call, 2 * plan->cost, [&](const Work<T>& work, std::int64_t b) {
       cholax::kernels<T>().selected_inverse(*plan, work, call.operand<T>(0, b),
                                             call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 // L -> log|A|
 struct LogDeterminantKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1}, 1, {0}, 1};
+  inline static const Signature signature{{1}, {0}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     for_each_member<T>(call, plan->n, [&](const Work<T>&, std::int64_t b) {
       *call.result<T>(0, b) = log_determinant(*plan, call.operand<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
@@ -147,144 +126,145 @@ void solve_block(const Plan& plan, const Call& call, RowOf&& row_of, Solve&& sol
                      });
 }
 
-// (L, b) -> L⁻¹ b, or L⁻ᵀ b with the flag; b in permuted labels.
+// (L, b) -> L⁻¹ b, or L⁻ᵀ b with `transpose`; b in permuted labels.
 struct TriangularSolveKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1, 2}, 2, {2}, 1};
+  inline static const Signature signature{{1, 2}, {2}, {"transpose"}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
-    const auto sweep =
-        call.flag ? cholax::kernels<T>().solve_lower_transposed : cholax::kernels<T>().solve_lower;
+  static Status run(const PlanPointer& plan, const Call& call) {
+    const auto sweep = call.flag("transpose") ? cholax::kernels<T>().solve_lower_transposed
+                                              : cholax::kernels<T>().solve_lower;
     solve_block<T>(
         *plan, call, [](Index i) { return std::int64_t(i); },
         [&](const Work<T>& work, int k, const T* l, T* x) { sweep(*plan, work, l, k, x); });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 // (L, b) -> A⁻¹ b in the original labels.
 struct SolveKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1, 2}, 2, {2}, 1};
+  inline static const Signature signature{{1, 2}, {2}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     solve_block<T>(
         *plan, call, [&](Index i) { return std::int64_t(plan->perm[i]); },
         [&](const Work<T>& work, int k, const T* l, T* x) {
           cholax::kernels<T>().solve_lower(*plan, work, l, k, x);
           cholax::kernels<T>().solve_lower_transposed(*plan, work, l, k, x);
         });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
-// (L, x) -> L x, or Lᵀ x with the flag; x in permuted labels.
+// (L, x) -> L x, or Lᵀ x with `transpose`; x in permuted labels.
 struct FactorMatvecKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{1, 2}, 2, {2}, 1};
+  inline static const Signature signature{{1, 2}, {2}, {"transpose"}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     const int k = static_cast<int>(call.in[1].last);
-    const auto multiply = call.flag ? cholax::kernels<T>().multiply_lower_transposed
-                                    : cholax::kernels<T>().multiply_lower;
+    const auto multiply = call.flag("transpose") ? cholax::kernels<T>().multiply_lower_transposed
+                                                 : cholax::kernels<T>().multiply_lower;
     for_each_member<T>(call, double(plan->size) * k, [&](const Work<T>& work, std::int64_t b) {
       multiply(*plan, work, call.operand<T>(0, b), k, call.operand<T>(1, b), call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 // (u, v) -> lower(u vᵀ) on the filled pattern.
 struct FactorOuterKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{2, 2}, 2, {1}, 1};
+  inline static const Signature signature{{2, 2}, {1}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     const int k = static_cast<int>(call.in[0].last);
     for_each_member<T>(call, double(plan->size) * k, [&](const Work<T>& work, std::int64_t b) {
       cholax::kernels<T>().outer_on_factor(*plan, work, k, call.operand<T>(0, b),
                                            call.operand<T>(1, b), call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
-// x -> P x, or Pᵀ x with the flag (rows of an n x k array).
+// x -> P x, or Pᵀ x with `transpose` (rows of an n x k array).
 struct PermuteKernel {
   using Structure = PlanPointer;
-  static constexpr Signature signature{{2}, 1, {2}, 1};
+  inline static const Signature signature{{2}, {2}, {"transpose"}};
   template <class T>
-  static xf::Error run(const PlanPointer& plan, const Call& call) {
+  static Status run(const PlanPointer& plan, const Call& call) {
     const std::int64_t k = call.in[0].last;
-    const std::vector<Index>& source = call.flag ? plan->iperm : plan->perm;
+    const std::vector<Index>& source = call.flag("transpose") ? plan->iperm : plan->perm;
     for (std::int64_t b = 0; b < call.batch; ++b)
       for (Index i = 0; i < plan->n; ++i)
         std::copy_n(call.operand<T>(0, b) + source[i] * k, k, call.result<T>(0, b) + i * k);
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 struct GatherKernel {
   using Structure = EntryMap;
-  static constexpr Signature signature{{1}, 1, {1}, 1};
+  inline static const Signature signature{{1}, {1}};
   template <class T>
-  static xf::Error run(const EntryMap& map, const Call& call) {
+  static Status run(const EntryMap& map, const Call& call) {
     for_each_member<T>(call, double(map.positions.size()), [&](const Work<T>&, std::int64_t b) {
       gather(map, call.operand<T>(0, b), call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 struct ScatterKernel {
   using Structure = EntryMap;
-  static constexpr Signature signature{{1}, 1, {1}, 1};
+  inline static const Signature signature{{1}, {1}};
   template <class T>
-  static xf::Error run(const EntryMap& map, const Call& call) {
+  static Status run(const EntryMap& map, const Call& call) {
     for_each_member<T>(call, double(map.positions.size()), [&](const Work<T>&, std::int64_t b) {
       scatter(map, call.operand<T>(0, b), call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 struct ContractKernel {
   using Structure = Triples;
-  static constexpr Signature signature{{1, 1}, 2, {1}, 1};
+  inline static const Signature signature{{1, 1}, {1}, {}, {"roles"}};
   template <class T>
-  static xf::Error run(const Triples& triples, const Call& call) {
+  static Status run(const Triples& triples, const Call& call) {
     for_each_member<T>(call, double(triples.index[0].size()), [&](const Work<T>&, std::int64_t b) {
-      contract(triples, call.roles, call.operand<T>(0, b), call.operand<T>(1, b),
+      contract(triples, call.list("roles").data(), call.operand<T>(0, b), call.operand<T>(1, b),
                call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 struct MatvecKernel {
   using Structure = Csc;
-  static constexpr Signature signature{{1, 2}, 2, {2}, 1};
+  inline static const Signature signature{{1, 2}, {2}, {"transpose"}};
   template <class T>
-  static xf::Error run(const Csc& a, const Call& call) {
+  static Status run(const Csc& a, const Call& call) {
     const int k = static_cast<int>(call.in[1].last);
+    const bool transpose = call.flag("transpose");
     for_each_member<T>(call, double(a.indices.size()) * k, [&](const Work<T>&, std::int64_t b) {
-      matvec(a, call.flag, call.operand<T>(0, b), k, call.operand<T>(1, b), call.result<T>(0, b));
+      matvec(a, transpose, call.operand<T>(0, b), k, call.operand<T>(1, b), call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
 struct OuterOnPatternKernel {
   using Structure = Csc;
-  static constexpr Signature signature{{2, 2}, 2, {1}, 1};
+  inline static const Signature signature{{2, 2}, {1}};
   template <class T>
-  static xf::Error run(const Csc& a, const Call& call) {
+  static Status run(const Csc& a, const Call& call) {
     const int k = static_cast<int>(call.in[0].last);
     for_each_member<T>(call, double(a.indices.size()) * k, [&](const Work<T>&, std::int64_t b) {
       outer_on_pattern(a, k, call.operand<T>(0, b), call.operand<T>(1, b), call.result<T>(0, b));
     });
-    return xf::Error::Success();
+    return Status{};
   }
 };
 
-}  // namespace cholax::ffi
+}  // namespace cholax::calls
