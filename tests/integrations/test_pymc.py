@@ -73,9 +73,9 @@ def test_model_density_and_gradient_are_the_dense_ones_in_python_and_jax():
 
     model = intrinsic_and_proper()
     start = model.initial_point()
-    assert start["u_plane__"].shape == (N - 2,)
+    assert start["u_null_space__"].shape == (N - 2,)
     z, v = rng.normal(size=N - 2), rng.normal(size=N)
-    point = {"tau_log__": np.array(0.3), "u_plane__": z, "v": v}
+    point = {"tau_log__": np.array(0.3), "u_null_space__": z, "v": v}
     plane = model.rvs_to_transforms[model["u"]].constraints
     points = np.asarray(plane.point(np.vstack([np.zeros(N - 2), np.eye(N - 2)])))
     foot, Z = points[0], (points[1:] - points[0]).T

@@ -347,8 +347,8 @@ def _numpyro():
             lambda: ours.AffineSubspace(plane()),
             lambda s: (s(B), s(jnp.ones(3) * 2 / 3)),
         ),
-        "numpyro.PlaneTransform": (
-            lambda: ours.PlaneTransform(plane()),
+        "numpyro.NullSpaceTransform": (
+            lambda: ours.NullSpaceTransform(plane()),
             lambda t: t(jnp.asarray(B[:2])),
         ),
     }

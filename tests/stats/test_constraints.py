@@ -15,7 +15,7 @@ from cholax.errors import (
     StructureError,
     UnsupportedError,
 )
-from cholax.stats.constraints.small import quasi_definite
+from cholax.linalg.quasi_definite import quasi_definite
 from tests.stats.fields import (
     N,
     Twin,
@@ -35,8 +35,8 @@ B = RNG.normal(size=N)
 V = islands_null_space()
 # matrix, rows, right-hand side, options
 CASES = {
-    "regular, no pins": (regular(), TILTED, E, {"pins": ()}),
-    "regular, one pin too few": (regular(), TILTED, E, {"pins": (5,)}),
+    "regular, no pins": (regular(), TILTED, E, {"fixing": ()}),
+    "regular, one pin too few": (regular(), TILTED, E, {"fixing": (5,)}),
     "intrinsic, pins of the constraints": (laplacian(), V.T, None, {}),
     "intrinsic, null space known": (laplacian(), V.T, np.array([1.0, 2.0, 3.0]), {"null_space": V}),
     "intrinsic, tilted": (laplacian(), np.vstack([TILTED, B]), None, {"null_space": V}),
@@ -205,8 +205,8 @@ def test_a_zero_matrix_on_one_node_is_fixed_by_its_constraint():
 
 SINGULAR = {
     "no pins at all": {"constraints": None},
-    "pins on one island only": {"constraints": cs.Constraints(V.T), "pins": (0, 1, 7)},
-    "no constraint on one island": {"constraints": cs.Constraints(V.T[1:]), "pins": (0, 4, 7)},
+    "pins on one island only": {"constraints": cs.Constraints(V.T), "fixing": (0, 1, 7)},
+    "no constraint on one island": {"constraints": cs.Constraints(V.T[1:]), "fixing": (0, 4, 7)},
 }
 
 
@@ -233,7 +233,7 @@ def test_definiteness_is_judged_on_the_plane():
     for D, definite in ((on_plane, True), (off_plane, False)):
         Z = Twin(D, plane.A).Z
         assert (np.linalg.eigvalsh(Z.T @ D @ Z).min() > 0) == definite
-        factor = cs.constrained_cholesky(sparse(D), plane, pins=(2,))
+        factor = cs.constrained_cholesky(sparse(D), plane, fixing=(2,))
         assert bool(factor.ok) == definite
 
 
@@ -262,9 +262,9 @@ def test_factorisations_refuse_what_cannot_work():
     Q = sparse(laplacian())
     plane = cs.Constraints(V.T)
     with pytest.raises(ArgumentError, match="distinct"):
-        cs.constrained_cholesky(Q, plane, pins=(1, 1))
-    with pytest.raises(ArgumentError, match="hold 2"):
-        cs.constrained_cholesky(Q, plane, pins=(0, 1, 7), null_space=V)
+        cs.constrained_cholesky(Q, plane, fixing=(1, 1))
+    with pytest.raises(ArgumentError, match="determine 2"):
+        cs.constrained_cholesky(Q, plane, fixing=(0, 1, 7), null_space=V)
     with pytest.raises(StructureError, match="1 of the 3 directions"):
         cs.constrained_cholesky(Q, cs.Constraints(V.T[:2]), null_space=V)
     with pytest.raises(ShapeError, match="5 variables, the matrix has 8"):

@@ -16,9 +16,7 @@ import scipy.sparse as sp
 import cholax as cx
 import cholax.stats as cs
 from cholax.errors import ArgumentError, StructureError, UnsupportedError
-from cholax.stats.constraints import groups
-from cholax.stats.constraints.rows import Rows
-from cholax.stats.gmrf.plane import plane_rows
+from cholax.stats.constraints import Rows, _elimination, support_rows
 from tests.stats.fields import Twin, dense_of, derivatives, sparse
 from tests.tolerances import assert_close, gradient, value
 
@@ -64,11 +62,11 @@ def forced(monkeypatch):
 
     def build(name):
         make, largest, sizes = MODELS[name]
-        monkeypatch.setattr(groups, "MANY", 2)
-        monkeypatch.setattr(groups, "LARGEST", largest)
-        plane_rows.cache_clear()
+        monkeypatch.setattr(_elimination, "MANY", 2)
+        monkeypatch.setattr(_elimination, "LARGEST_GROUP", largest)
+        support_rows.cache_clear()
         model = make()
-        rows = model(precision=1.0).plane.rows
+        rows = model(precision=1.0).support.rows
         assert rows.local is not None
         assert {shape.height for shape in rows.local.shapes} == sizes
         return model
@@ -92,7 +90,7 @@ def everything(field, constraints, b, e):
 def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
     model = forced(name)
     field = model(precision=1.7)
-    plane = field.plane
+    plane = field.support
     rng = np.random.default_rng(0)
     b, e = rng.normal(size=model.n), rng.normal(size=plane.k)
     got = jax.jit(lambda field: everything(field, plane, b, e))(field)
@@ -115,7 +113,7 @@ def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
 
 def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
     field = forced("rw1 ⊗ rw1")(precision=1.7)
-    Q, plane = field.precision, field.plane
+    Q, plane = field.precision, field.support
 
     def log_det(values):
         return cs.constrained_cholesky(cx.SparseMatrix(values, Q.pattern), plane).log_det()
@@ -131,7 +129,7 @@ def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
 @pytest.mark.parametrize("name", MODELS)
 def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, forced):
     field = forced(name)(precision=1.7)
-    Q, plane = field.precision, field.plane
+    Q, plane = field.precision, field.support
     rng = np.random.default_rng(3)
     b, e = rng.normal(size=Q.n), rng.normal(size=plane.k)
     weights = {key: rng.normal(size=Q.n) for key in ("log_det", "affine", "diagonal")}
@@ -162,9 +160,11 @@ def test_draws_have_the_covariance_of_the_plane(name, forced):
     field = forced(name)(precision=1.7)
     draws = np.asarray(field.sample(jax.random.key(1), (200, 100)))
     assert draws.shape == (200, 100, field.n)
-    assert_close(draws @ field.plane.A.T, np.zeros((200, 100, field.plane.k)), value(np.float64))
+    assert_close(
+        draws @ field.support.A.T, np.zeros((200, 100, field.support.k)), value(np.float64)
+    )
     flat = draws.reshape(-1, field.n)
-    want = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.plane.A).covariance)
+    want = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.support.A).covariance)
     sd = np.sqrt(np.outer(np.diag(want), np.diag(want)) + want**2) / np.sqrt(len(flat))
     # 5 standard errors in each of some thousand entries.
     assert np.all(np.abs(flat.T @ flat / len(flat) - want) <= 5 * sd + 1e-12)
@@ -172,7 +172,7 @@ def test_draws_have_the_covariance_of_the_plane(name, forced):
 
 @pytest.mark.parametrize("name", some("islands, joined"))
 def test_coordinates_are_orthonormal_and_reach_the_whole_plane(name, forced):
-    rows = forced(name)(precision=1.0).plane.rows
+    rows = forced(name)(precision=1.0).support.rows
     rng = np.random.default_rng(4)
     plane = cs.Constraints(rows, rng.normal(size=rows.k))
     y, b = rng.normal(size=(2, 3, rows.n - rows.k)), rng.normal(size=rows.n)
@@ -215,8 +215,8 @@ def test_laplace_approximations_equal_those_of_dense_rows(name, forced, monkeypa
     y = jnp.asarray(rng.poisson(2.0, model.n).astype(float))
     many = poisson(model, y)
     assert many.constraints.rows.local is not None
-    monkeypatch.setattr(groups, "MANY", 10**6)
-    plane_rows.cache_clear()
+    monkeypatch.setattr(_elimination, "MANY", 10**6)
+    support_rows.cache_clear()
     few = poisson(MODELS[name][0](), y)
     assert few.constraints.rows.local is None
 
@@ -264,7 +264,7 @@ def test_vmap_over_values_gives_each_member_its_own_status(forced):
 
     def run(scale, shift):
         factor = cs.constrained_cholesky(
-            (scale * Q).add_diagonal(shift), cs.Constraints(rows), pins=()
+            (scale * Q).add_diagonal(shift), cs.Constraints(rows), fixing=()
         )
         return (
             factor.log_det(),
@@ -313,15 +313,15 @@ def test_what_is_not_positive_definite_on_the_plane_is_reported(forced):
     with pytest.raises(StructureError, match="1 of the 13 directions"):
         cs.constrained_cholesky(Q, fewer, null_space=model.null_space)
     with pytest.raises(ArgumentError, match="between 0 and 47"):
-        cs.constrained_cholesky(Q, cs.Constraints(rows), pins=(48,))
+        cs.constrained_cholesky(Q, cs.Constraints(rows), fixing=(48,))
 
 
 def test_a_variable_pinned_stands_for_its_group(forced):
     model = forced("rw1 ⊗ besag")
     Q, plane = model.precision(precision=1.0), model.constraints
     # The null space on what is left is seen by every group.
-    factor = cs.constrained_cholesky(Q, plane, pins=(11,))
-    assert len(factor.pins) == 5
+    factor = cs.constrained_cholesky(Q, plane, fixing=(11,))
+    assert len(factor.fixing) == 5
     assert_close(factor.log_det(), model.log_det(precision=1.0), value(np.float64))
 
 
@@ -331,9 +331,9 @@ def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
     want = Twin(np.asarray(Q.to_dense()), plane.A).log_det
     perm = np.random.default_rng(0).permutation(Q.n)
     for ordering in ("auto", "natural", "amd", perm, cx.analyse(Q.pattern, perm)):
-        factor = cs.constrained_cholesky(Q, plane, pins=(), ordering=ordering)
+        factor = cs.constrained_cholesky(Q, plane, fixing=(), ordering=ordering)
         assert_close(factor.log_det(), want, value(np.float64))
-    again = cs.constrained_cholesky(Q, plane, pins=(), ordering=factor.factor.plan)
+    again = cs.constrained_cholesky(Q, plane, fixing=(), ordering=factor.factor.plan)
     assert again.factor.plan is factor.factor.plan
 
 
@@ -341,7 +341,7 @@ def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
 def test_covariances_come_on_any_pattern(forced):
     field = forced("islands, joined")(precision=1.7)
     n = field.n
-    C = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.plane.A).covariance)
+    C = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.support.A).covariance)
     full = cx.Pattern((n, n), n * np.arange(n + 1), np.tile(np.arange(n), n))
     assert_close(field.covariance_on_pattern(full).to_dense(), C, value(np.float64))
     B = sp.csr_array(([1.0, -2.0, 3.0], ([0, 0, 1], [0, 7, n - 1])), shape=(2, n))
@@ -398,7 +398,7 @@ def test_fields_on_one_plane_have_a_divergence(forced):
     assert_close(p.kl(other), p.kl(q), gradient(np.float64))
     tilted = sp.csr_array(model.constraints.rows.sparse)
     tilted.data[0] = 2.0
-    with pytest.raises(StructureError, match="one plane"):
+    with pytest.raises(StructureError, match="one support"):
         p.kl(cs.GMRF(0.0, q.precision, cs.Constraints(tilted)))
 
 
@@ -407,7 +407,7 @@ def test_single_precision_stays_single(forced):
     factor = field.factor()
     log_det, variances = factor.log_det(), factor.inverse_diagonal()
     assert log_det.dtype == variances.dtype == np.float32
-    twin = Twin(np.asarray(field.precision.to_dense(), float), field.plane.A)
+    twin = Twin(np.asarray(field.precision.to_dense(), float), field.support.A)
     assert_close(log_det, twin.log_det, value(np.float32))
     assert_close(variances, np.diag(twin.covariance), value(np.float32))
 
@@ -425,8 +425,8 @@ def random_rows(rng, sizes, n):
 
 @pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_groups_of_any_sizes_are_eliminated(many, monkeypatch):
-    monkeypatch.setattr(groups, "MANY", 2)
-    monkeypatch.setattr(groups, "LARGEST", 12)
+    monkeypatch.setattr(_elimination, "MANY", 2)
+    monkeypatch.setattr(_elimination, "LARGEST_GROUP", 12)
     rng = np.random.default_rng(8)
     # More shapes than are kept apart, one without freedom, one of single variables.
     sizes = [(3, 1), (2, 2), (1, 1)] + [(s, 1 + s // 4) for s in range(4, 10)] * many
@@ -448,8 +448,8 @@ def test_groups_of_any_sizes_are_eliminated(many, monkeypatch):
 
 
 def test_rows_that_depend_on_each_other_are_refused(monkeypatch):
-    monkeypatch.setattr(groups, "MANY", 2)
-    monkeypatch.setattr(groups, "LARGEST", 4)
+    monkeypatch.setattr(_elimination, "MANY", 2)
+    monkeypatch.setattr(_elimination, "LARGEST_GROUP", 4)
     A = sp.csr_array(sp.kron(sp.eye_array(5), np.ones((1, 4))))
     assert Rows(A).local is not None
     with pytest.raises(StructureError, match="rank 6 of 8"):

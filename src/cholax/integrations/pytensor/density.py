@@ -9,8 +9,7 @@ from pytensor.tensor.slinalg import cholesky as dense_cholesky
 
 from cholax.integrations.pytensor._untyped import pt
 from cholax.integrations.pytensor.matrix import SymmetricMatrix, as_symmetric
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.constraints import as_constraints
+from cholax.stats.constraints import Constraints, as_constraints
 
 
 def gmrf_log_density(
@@ -65,7 +64,7 @@ class _Plane:
         self.k, self.rows = constraints.k, constraints.rows
         dtype = self.dtype = Q.values.type.dtype
         self.e = np.zeros(self.k) if constraints.e is None else np.asarray(constraints.e)
-        pins = list(self.rows.pins)
+        pins = list(self.rows.pivots)
         places = Q.pattern.diagonal_positions
         # No result depends on the weights.
         diagonal: Any = disconnected_grad(pt.abs(Q.values[places]))
