@@ -134,7 +134,8 @@ class GMRF(Distribution):
     """A Gaussian Markov random field: x ~ N(loc, Q⁻¹) conditioned on A x = e, Q sparse.
 
     The density, its constants and its derivatives are those of `cholax.stats.GMRF`. With
-    constraints the support is the affine subspace A x = e, which NumPyro samples in orthonormal coordinates.
+    constraints the support is the affine subspace A x = e, which NumPyro samples in orthonormal
+    coordinates.
     An intrinsic field without constraints is an improper prior on all of space.
 
     Args:

@@ -172,7 +172,7 @@ class GMRF(Continuous):
 
 
 def _mean(mu: Any, Q: SymmetricMatrix) -> Any:
-    """A vector; of constants where the mean is one, so that it is seen to satisfy the constraints."""
+    """A vector; of constants where the mean is one, seen to satisfy the constraints."""
     dtype = Q.values.type.dtype
     if isinstance(mu, int | float | np.ndarray):
         mu = np.broadcast_to(np.asarray(mu, dtype), (*np.shape(mu)[:-1], Q.n))
