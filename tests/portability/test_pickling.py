@@ -167,7 +167,7 @@ EXAMPLES = {
         _field,
         lambda f: (f.log_det(), f.sample(jax.random.key(0)), f.log_prob(jnp.zeros(5))),
     ),
-    "Moments": (lambda: cs.gmrf.moments.Moments(jnp.asarray(B), jnp.asarray(B)), tuple),
+    "Moments": (lambda: cs.gmrf.Moments(jnp.asarray(B), jnp.asarray(B)), tuple),
     "LatentModel": (lambda: cs.rw2(6), lambda m: m.precision(precision=2.0).values),
     "LatentModel ar1": (lambda: cs.ar1(6), lambda m: m(precision=2.0, rho=0.5).log_det()),
     "LatentModel bym2": (lambda: cs.bym2(_graph()), lambda m: m(precision=2.0, phi=0.5).log_det()),
