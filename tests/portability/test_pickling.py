@@ -330,7 +330,7 @@ def _optimistix():
 def _numpyro():
     from cholax.integrations import numpyro as ours
 
-    def plane():
+    def constraints():
         return cs.Constraints(np.ones(3), np.array([2.0]))
 
     key = jax.random.key(0)
@@ -339,16 +339,16 @@ def _numpyro():
             lambda: ours.GMRF(jnp.asarray(B), matrix()),
             lambda d: (d.log_prob(B), d.sample(key), d.mean),
         ),
-        "numpyro.GMRF on a plane": (
-            lambda: ours.GMRF(jnp.asarray(B), matrix(), plane()),
+        "numpyro.GMRF with constraints": (
+            lambda: ours.GMRF(jnp.asarray(B), matrix(), constraints()),
             lambda d: (d.sample(key), d.variance),
         ),
         "numpyro.AffineSubspace": (
-            lambda: ours.AffineSubspace(plane()),
+            lambda: ours.AffineSubspace(constraints()),
             lambda s: (s(B), s(jnp.ones(3) * 2 / 3)),
         ),
         "numpyro.NullSpaceTransform": (
-            lambda: ours.NullSpaceTransform(plane()),
+            lambda: ours.NullSpaceTransform(constraints()),
             lambda t: t(jnp.asarray(B[:2])),
         ),
     }

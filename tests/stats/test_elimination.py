@@ -87,16 +87,16 @@ def everything(field, constraints, b, e):
 
 
 @pytest.mark.parametrize("name", some("islands, joined"))
-def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
+def test_everything_under_constraints_equals_the_dense_basis(name, forced):
     model = forced(name)
     field = model(precision=1.7)
-    plane = field.support
+    linear = field.support
     rng = np.random.default_rng(0)
-    b, e = rng.normal(size=model.n), rng.normal(size=plane.k)
-    got = jax.jit(lambda field: everything(field, plane, b, e))(field)
+    b, e = rng.normal(size=model.n), rng.normal(size=linear.k)
+    got = jax.jit(lambda field: everything(field, linear, b, e))(field)
     assert bool(got["ok"])
     D = np.asarray(field.precision.to_dense())
-    twin = Twin(D, plane.A, e)
+    twin = Twin(D, linear.A, e)
     assert model.dimension == twin.rank
     want = {
         "log_det": twin.log_det,
@@ -113,13 +113,13 @@ def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
 
 def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
     field = forced("rw1 ⊗ rw1")(precision=1.7)
-    Q, plane = field.precision, field.support
+    Q, linear = field.precision, field.support
 
     def log_det(values):
-        return cs.constrained_cholesky(cx.SparseMatrix(values, Q.pattern), plane).log_det()
+        return cs.constrained_cholesky(cx.SparseMatrix(values, Q.pattern), linear).log_det()
 
     slope = jax.jit(jax.grad(log_det))(Q.values)
-    C = Twin(np.asarray(Q.to_dense()), plane.A).covariance
+    C = Twin(np.asarray(Q.to_dense()), linear.A).covariance
     once = np.where(Q.pattern.rows == Q.pattern.columns, 1.0, 2.0)
     want = once * C[Q.pattern.rows, Q.pattern.columns]
     assert_close(slope, want, gradient(np.float64))
@@ -129,9 +129,9 @@ def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
 @pytest.mark.parametrize("name", MODELS)
 def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, forced):
     field = forced(name)(precision=1.7)
-    Q, plane = field.precision, field.support
+    Q, linear = field.precision, field.support
     rng = np.random.default_rng(3)
-    b, e = rng.normal(size=Q.n), rng.normal(size=plane.k)
+    b, e = rng.normal(size=Q.n), rng.normal(size=linear.k)
     weights = {key: rng.normal(size=Q.n) for key in ("log_det", "affine", "diagonal")}
 
     def mixed(results):
@@ -139,10 +139,10 @@ def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, 
 
     def sparse_way(values):
         matrix = cx.SparseMatrix(values, Q.pattern)
-        return mixed(everything(cs.GMRF(0.0, matrix, null_space=field.known_null), plane, b, e))
+        return mixed(everything(cs.GMRF(0.0, matrix, null_space=field.known_null), linear, b, e))
 
     def dense_way(values):
-        twin = Twin(dense_of(Q.pattern, values), plane.A, e)
+        twin = Twin(dense_of(Q.pattern, values), linear.A, e)
         diagonal = twin.covariance.diagonal()
         return mixed({"log_det": twin.log_det, "affine": twin.solve(b), "diagonal": diagonal})
 
@@ -156,7 +156,7 @@ def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_draws_have_the_covariance_of_the_plane(name, forced):
+def test_draws_have_the_covariance_under_constraints(name, forced):
     field = forced(name)(precision=1.7)
     draws = np.asarray(field.sample(jax.random.key(1), (200, 100)))
     assert draws.shape == (200, 100, field.n)
@@ -171,17 +171,17 @@ def test_draws_have_the_covariance_of_the_plane(name, forced):
 
 
 @pytest.mark.parametrize("name", some("islands, joined"))
-def test_coordinates_are_orthonormal_and_reach_the_whole_plane(name, forced):
+def test_coordinates_are_orthonormal_and_reach_all_that_is_left(name, forced):
     rows = forced(name)(precision=1.0).support.rows
     rng = np.random.default_rng(4)
-    plane = cs.Constraints(rows, rng.normal(size=rows.k))
+    linear = cs.Constraints(rows, rng.normal(size=rows.k))
     y, b = rng.normal(size=(2, 3, rows.n - rows.k)), rng.normal(size=rows.n)
 
     @jax.jit
     def run(y, b):
-        x = plane.point(y)
-        there = plane.residual(x), plane.coordinates(x), plane.project(b)
-        return x, *there, plane.point(plane.coordinates(b))
+        x = linear.point(y)
+        there = linear.residual(x), linear.coordinates(x), linear.project(b)
+        return x, *there, linear.point(linear.coordinates(b))
 
     x, off, back, projected, nearest = run(y, b)
     exact = value(np.float64)
@@ -189,7 +189,7 @@ def test_coordinates_are_orthonormal_and_reach_the_whole_plane(name, forced):
     assert_close(back, y, exact)
     lengths = np.linalg.norm(x[0, 0] - x[1, 1]), np.linalg.norm(y[0, 0] - y[1, 1])
     assert_close(*lengths, exact)
-    want = b - np.linalg.pinv(plane.A) @ (plane.A @ b - plane.e)
+    want = b - np.linalg.pinv(linear.A) @ (linear.A @ b - linear.e)
     assert_close(projected, want, exact)
     assert_close(nearest, want, exact)
 
@@ -203,8 +203,8 @@ def poisson(model, y, e=None):
         return jnp.sum(y * eta - jnp.exp(eta)) + prior - 0.5 * u["level"] ** 2
 
     like = {"level": jnp.zeros(()), "field": jnp.zeros(model.n)}
-    plane = model.constraints if e is None else cs.Constraints(model.constraints.rows, e)
-    return cs.laplace(log_joint, like, constraints={"field": plane})
+    linear = model.constraints if e is None else cs.Constraints(model.constraints.rows, e)
+    return cs.laplace(log_joint, like, constraints={"field": linear})
 
 
 @pytest.mark.slow
@@ -290,7 +290,7 @@ def test_vmap_over_values_gives_each_member_its_own_status(forced):
     assert np.isfinite(total(0.1))
 
 
-def test_what_is_not_positive_definite_on_the_plane_is_reported(forced):
+def test_what_is_not_positive_definite_under_constraints_is_reported(forced):
     model = forced("rw1 ⊗ besag")
     Q, rows = model.precision(precision=1.0), model.constraints.rows
     indefinite = Q.add_diagonal(jnp.zeros(Q.n).at[3].set(-50.0))
@@ -318,22 +318,22 @@ def test_what_is_not_positive_definite_on_the_plane_is_reported(forced):
 
 def test_a_variable_pinned_stands_for_its_group(forced):
     model = forced("rw1 ⊗ besag")
-    Q, plane = model.precision(precision=1.0), model.constraints
+    Q, linear = model.precision(precision=1.0), model.constraints
     # The null space on what is left is seen by every group.
-    factor = cs.constrained_cholesky(Q, plane, fixing=(11,))
+    factor = cs.constrained_cholesky(Q, linear, fixing=(11,))
     assert len(factor.fixing) == 5
     assert_close(factor.log_det(), model.log_det(precision=1.0), value(np.float64))
 
 
-def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
+def test_a_definite_matrix_needs_no_fixing_variables_and_takes_any_ordering(forced):
     model = forced("islands, joined")
-    Q, plane = model.precision(precision=1.0).add_diagonal(0.5), model.constraints
-    want = Twin(np.asarray(Q.to_dense()), plane.A).log_det
+    Q, linear = model.precision(precision=1.0).add_diagonal(0.5), model.constraints
+    want = Twin(np.asarray(Q.to_dense()), linear.A).log_det
     perm = np.random.default_rng(0).permutation(Q.n)
     for ordering in ("auto", "natural", "amd", perm, cx.analyse(Q.pattern, perm)):
-        factor = cs.constrained_cholesky(Q, plane, fixing=(), ordering=ordering)
+        factor = cs.constrained_cholesky(Q, linear, fixing=(), ordering=ordering)
         assert_close(factor.log_det(), want, value(np.float64))
-    again = cs.constrained_cholesky(Q, plane, fixing=(), ordering=factor.factor.plan)
+    again = cs.constrained_cholesky(Q, linear, fixing=(), ordering=factor.factor.plan)
     assert again.factor.plan is factor.factor.plan
 
 
@@ -376,7 +376,7 @@ def test_observations_leave_the_null_space_that_they_do_not_see(forced):
     assert_close(A @ got, np.zeros((30, left)), value(np.float64))
     assert_close(np.linalg.norm(V.T @ got), np.sqrt(left), value(np.float64))
     assert prior.condition(np.eye(model.n), np.zeros(model.n), 1.0).null_space.shape[1] == 0
-    # On the plane of the constraints, everything is what it is with dense rows.
+    # Under the constraints, everything is what it is with dense rows.
     field = model(precision=1.0)
     D = np.asarray(field.precision.to_dense()) + 2.0 * A.T @ A
     twin = Twin(D, model.constraints.A)
@@ -388,7 +388,7 @@ def test_observations_leave_the_null_space_that_they_do_not_see(forced):
 
 
 @pytest.mark.slow
-def test_fields_on_one_plane_have_a_divergence(forced):
+def test_fields_on_one_support_have_a_divergence(forced):
     model = forced("rw1 ⊗ besag")
     p, q = model(precision=1.0), model(precision=2.5)
     d = model.dimension

@@ -79,7 +79,7 @@ def test_density_with_one_constraint_of_three_null_vectors_is_flat_along_the_oth
     assert_close(np.ones(N) @ flat, 0.0, value(np.float64))
     x = np.asarray(total.project(X[0]))
     assert_close(field.log_prob(x + flat), field.log_prob(x), value(np.float64))
-    # On the plane of all three, held at the mean, it is the density of the dense basis.
+    # On the support given by all three, held at the mean, it is the density of the dense basis.
     twin = Twin(laplacian(), field.support.A)
     assert_close(field.log_prob(x), twin.log_prob(x, np.asarray(field.mean)), value(np.float64))
 
@@ -137,7 +137,7 @@ def test_derivatives_in_values_and_mean_equal_the_dense_twin():
         assert_close(one, other, gradient(np.float64))
 
 
-def test_draws_have_the_mean_of_the_field_and_keep_to_the_plane():
+def test_draws_have_the_mean_of_the_field_and_keep_to_the_support():
     field = cs.GMRF(MEAN, sparse(laplacian()), cs.Constraints(V.T, np.ones(3)), null_space=V)
     draws = np.asarray(field.sample(jax.random.key(0), 4000))
     assert_close(draws @ V, np.ones((4000, 3)), value(np.float64))

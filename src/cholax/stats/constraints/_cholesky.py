@@ -172,31 +172,43 @@ class ConstrainedPlan:
         blocks = self.rows.local.blocks(Q.pattern)
         return SparseMatrix(blocks.congruence(Q.values), blocks.inner)
 
-    def factorize(self, Q: SparseMatrix, constraints: Constraints | None) -> ConstrainedFactor:
-        """The factor of a matrix on the pattern."""
-        reduced = self.reduced(Q)
-        factor = cholesky(_regularised(reduced, self.fixing), ordering=self.plan)
-        return self._corrected(Q, reduced, constraints, factor)
-
-    def assemble(
-        self, Q: SparseMatrix, constraints: Constraints | None, panels: jax.Array, status: jax.Array
+    def factorize(
+        self,
+        Q: SparseMatrix,
+        constraints: Constraints | None,
+        made: tuple[jax.Array, jax.Array] | None = None,
     ) -> ConstrainedFactor:
-        """The same from the panels and the status of `factor` at hand."""
+        """The factor of a matrix on the pattern.
+
+        Args:
+            Q: the matrix.
+            constraints: A x = e with a right-hand side of this trace.
+            made: panels and status of the `Factor` inside, where they are at hand.
+        """
         reduced = self.reduced(Q)
-        factor = Factor(_regularised(reduced, self.fixing), self.plan, panels, status)
-        return self._corrected(Q, reduced, constraints, factor)
+        weights = _weights(reduced, self.fixing)
+        regularised = reduced
+        if self.fixing:
+            where = jnp.asarray(reduced.pattern.diagonal_positions[list(self.fixing)])
+            values = reduced.values.at[where].add(weights)
+            regularised = SparseMatrix(values, reduced.pattern)
+        if made is None:
+            factor = cholesky(regularised, ordering=self.plan)
+        else:
+            factor = Factor(regularised, self.plan, *made)
+        return self._corrected(Q, constraints, reduced, factor, weights)
 
     def _corrected(
         self,
         Q: SparseMatrix,
-        reduced: SparseMatrix,
         constraints: Constraints | None,
+        reduced: SparseMatrix,
         factor: Factor,
+        weights: jax.Array,
     ) -> ConstrainedFactor:
         """The low-rank correction for the rows not eliminated and the fixing variables."""
         rows = None if self.rows is None or self.rows.rest.k == 0 else self.rows.rest
         fixing, dtype = self.fixing, Q.dtype
-        weights = _weights(reduced, fixing)
         tolerance = _rounding_of_pivots(reduced.n, dtype)
         faults = [
             (factor.ok, ConstrainedStatus.NOT_POSITIVE_DEFINITE),
@@ -251,14 +263,6 @@ def _check_fixing(null: Rows, fixing: tuple[int, ...], where: str) -> None:
             f"{where}: fixing must determine all {null.k} directions of the null space, but "
             f"{list(fixing)} determine {rank}. Leave fixing out to have them chosen."
         )
-
-
-def _regularised(Q: SparseMatrix, fixing: tuple[int, ...]) -> SparseMatrix:
-    """Q + EΓEᵀ, the matrix that is factored."""
-    if not fixing:
-        return Q
-    where = jnp.asarray(Q.pattern.diagonal_positions[list(fixing)])
-    return SparseMatrix(Q.values.at[where].add(_weights(Q, fixing)), Q.pattern)
 
 
 def _weights(Q: SparseMatrix, fixing: tuple[int, ...]) -> jax.Array:

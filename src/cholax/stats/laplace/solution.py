@@ -84,7 +84,7 @@ class Approximation(NamedTuple):
     def factor(self, problem: Problem, e: jax.Array | None) -> ConstrainedFactor:
         """The factor of H(û, θ) under A u = e."""
         H = SparseMatrix(self.values, problem.pattern)
-        return problem.plan.assemble(H, problem.constraints(e), self.panels, self.pivot)
+        return problem.plan.factorize(H, problem.constraints(e), (self.panels, self.pivot))
 
 
 def approximate(

@@ -83,7 +83,7 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
         return shared * kron(A, B).values
 
     def log_det(shared: jax.Array, hypers: tuple[dict[str, jax.Array], ...]) -> jax.Array:
-        # On the plane ZᵀQZ is the product of the parts' own, whose ranks are their dimensions.
+        # On the support ZᵀQZ is the product of the parts' own, whose ranks are their dimensions.
         total = first.dimension * second.dimension * jnp.log(shared)
         for part, hyper, other in zip(parts, hypers, parts[::-1], strict=True):
             total = total + other.dimension * part.field(**hyper).log_det()
