@@ -7,7 +7,7 @@ that is factored. The numeric part is then one program.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from cholax import primitives
 from cholax._core.errors import ArgumentError, StructureError
 from cholax._core.failures import ConstrainedStatus, constrained_failure, throwing, tolerant
 from cholax._core.norms import max_norm, smallest
-from cholax.analysis import Plan
+from cholax.analysis import Plan, analyse
 from cholax.linalg.cholesky import cholesky, plan_for
 from cholax.linalg.constants import LARGE, constant
 from cholax.linalg.factor import Factor
@@ -172,6 +172,13 @@ class ConstrainedPlan:
         blocks = self.rows.local.blocks(Q.pattern)
         return SparseMatrix(blocks.congruence(Q.values), blocks.inner)
 
+    def extended(self, pattern: Pattern) -> "ConstrainedPlan":
+        """The same for a pattern that contains the one it was made for, in the same order."""
+        local = None if self.rows is None else self.rows.local
+        inner = pattern if local is None else local.blocks(pattern).inner
+        return replace(self, plan=analyse(inner, self.plan.perm))
+
+    @tolerant
     def factorize(
         self,
         Q: SparseMatrix,
@@ -219,7 +226,7 @@ class ConstrainedPlan:
         if rows is None and not fixing:
             status, sound = _status(faults, dtype)
             zero = jnp.zeros((), dtype)
-            return ConstrainedFactor(Q, constraints, (), factor, None, None, zero, sound, status)
+            return ConstrainedFactor(Q, constraints, self, factor, None, None, zero, sound, status)
         k = 0 if rows is None else rows.k
         G = border(rows, fixing, reduced.n, dtype)
         # Numbers also where it failed, for the products below: their adjoints multiply by them,
@@ -234,7 +241,7 @@ class ConstrainedPlan:
         log_small = log_small + jnp.sum(jnp.log(weights)) - jnp.asarray(log_gram, dtype)
         status, sound = _status(faults, dtype)
         return ConstrainedFactor(
-            Q, constraints, fixing, factor, solved, inverse, log_small, sound, status
+            Q, constraints, self, factor, solved, inverse, log_small, sound, status
         )
 
 

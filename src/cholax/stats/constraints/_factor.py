@@ -56,7 +56,7 @@ class ConstrainedFactor(Factorization):
     Attributes:
         Q: the matrix.
         constraints: the `Constraints`, or None.
-        fixing: the fixing variables.
+        plan: what is static about it, a `ConstrainedPlan`.
         factor: the `Factor` of Q + EΓEᵀ.
         solved: P G; None without constraints and fixing variables.
         inverse: S⁻¹, likewise.
@@ -71,34 +71,39 @@ class ConstrainedFactor(Factorization):
         "Q",
         "constraints",
         "factor",
-        "fixing",
         "inverse",
         "log_small",
+        "plan",
         "solved",
         "sound",
         "status",
     )
 
     def __init__(self, *parts: Any) -> None:
-        (self.Q, self.constraints, self.fixing, self.factor) = parts[:4]
+        (self.Q, self.constraints, self.plan, self.factor) = parts[:4]
         (self.solved, self.inverse, self.log_small, self.sound, self.status) = parts[4:]
 
     def tree_flatten(self) -> tuple[Any, Any]:
         """Leaves: the matrix, the constraints' right-hand side, the factor and the small parts."""
         small = self.solved, self.inverse, self.log_small, self.sound, self.status
-        return (self.Q, self.constraints, self.factor, *small), self.fixing
+        return (self.Q, self.constraints, self.factor, *small), self.plan
 
     @classmethod
-    def tree_unflatten(cls, fixing: tuple[int, ...], leaves: Any) -> "ConstrainedFactor":
+    def tree_unflatten(cls, plan: Any, leaves: Any) -> "ConstrainedFactor":
         """Rebuild from leaves, which may be any objects."""
         Q, constraints, *rest = leaves
-        return cls(Q, constraints, fixing, *rest)
+        return cls(Q, constraints, plan, *rest)
 
     def __repr__(self) -> str:
         return f"ConstrainedFactor(n={self.n}, constraints={self.k}, fixing={len(self.fixing)})"
 
     def _error(self, status: int, member: str) -> CholaxError:
         return constrained_failure(status, member)
+
+    @property
+    def fixing(self) -> tuple[int, ...]:
+        """The fixing variables; coordinates u where constraints are eliminated."""
+        return self.plan.fixing
 
     @property
     def n(self) -> int:
@@ -263,16 +268,14 @@ class ConstrainedFactor(Factorization):
     def holding(self, pattern: Pattern) -> "ConstrainedFactor":
         """The same factorisation such that `selected_inverse` gives a pattern's entries.
 
-        As `Factor.holding`: zeros are stored where the factor would not hold the pattern, which
-        costs one more numeric factorisation.
+        As `Factor.holding`: itself, or the factorisation of Q with zeros stored.
         """
-        inner = pattern
-        if self.local is not None:
-            symmetric = pattern if pattern.symmetric else algebra.fold(pattern)[0]
-            inner = self.local.blocks(symmetric).inner
-        leaves, fixing = self.tree_flatten()
-        Q, constraints, factor, *small = leaves
-        return self.tree_unflatten(fixing, (Q, constraints, factor.holding(inner), *small))
+        symmetric = pattern if pattern.symmetric else algebra.fold(pattern)[0]
+        inner = symmetric if self.local is None else self.local.blocks(symmetric).inner
+        if np.all(np.asarray(self.factor.plan.locate(inner)) >= 0):
+            return self
+        Q = self.Q + SparseMatrix(jnp.zeros(symmetric.nnz, self.Q.dtype), symmetric)
+        return self.plan.extended(Q.pattern).factorize(Q, self.constraints)
 
 
 # Compiled as they are also where they run eagerly: one program instead of one per operation.

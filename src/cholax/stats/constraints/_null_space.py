@@ -198,19 +198,21 @@ def _vanishing(rows: Any, vectors: Vectors, scale: float | None = None) -> Vecto
     Raises:
         UnsupportedError: rows that tie too many local vectors together.
     """
-    seen, others = sp.csc_array(rows @ vectors.local), rows @ vectors.others
+    others, largest = rows @ vectors.others, scale
+    if not vectors.local.shape[1]:
+        if largest is None:
+            largest = float(np.max(np.abs(others), initial=0))
+        kept = _null(others, RANK_TOLERANCE * largest)
+        return Vectors(vectors.local, np.linalg.qr(vectors.others @ kept)[0])
+    seen = sp.csc_array(rows @ vectors.local)
     seen.eliminate_zeros()
-    largest = max(np.max(np.abs(x), initial=0) for x in (seen.data, others))
-    tolerance = RANK_TOLERANCE * (largest if scale is None else scale)
-    local, corrections = vectors.local, None
-    if local.shape[1]:
-        mixed, corrections, others = _by_blocks(seen, others, tolerance)
-        local = sp.csc_array(vectors.local @ mixed)
-    kept = _null(others, tolerance)
-    few = vectors.others @ kept
-    if corrections is not None:
-        few = few + vectors.local @ (corrections @ kept)
-    return Vectors(local, np.linalg.qr(few)[0])
+    if largest is None:
+        largest = max(float(np.max(np.abs(x), initial=0)) for x in (seen.data, others))
+    tolerance = RANK_TOLERANCE * largest
+    mixed, corrections, residual = _by_blocks(seen, others, tolerance)
+    kept = _null(residual, tolerance)
+    few = vectors.others @ kept + vectors.local @ (corrections @ kept)
+    return Vectors(sp.csc_array(vectors.local @ mixed), np.linalg.qr(few)[0])
 
 
 def _by_blocks(seen: Any, others: np.ndarray, tolerance: float) -> tuple[Any, Any, np.ndarray]:
