@@ -67,16 +67,16 @@ def intrinsic(W: sp.csr_array) -> dict[str, float]:
     n = W.shape[0]
     L = cx.from_scipy(sp.csc_array(sp.diags_array(W.sum(axis=1)) - W), symmetric=True)
     ones = np.ones((n, 1))
-    plane = cs.Constraints(ones.T)
+    constraints = cs.Constraints(ones.T)
     x = np.zeros(n)
 
     @jax.jit
     def density(tau: Any) -> Any:
-        return cs.GMRF(0.0, tau * L, plane, null_space=ones).log_prob(x)
+        return cs.GMRF(0.0, tau * L, constraints, null_space=ones).log_prob(x)
 
     @jax.jit
     def variances(tau: Any) -> Any:
-        return cs.GMRF(0.0, tau * L, plane, null_space=ones).marginal_variance()
+        return cs.GMRF(0.0, tau * L, constraints, null_space=ones).marginal_variance()
 
     gradient = jax.jit(jax.grad(density))
     runs = {"density": density, "its gradient": gradient, "variances": variances}

@@ -4,7 +4,7 @@ python benchmarks/bench_interaction.py                # rw1(20) ⊗ besag(3 000 
 python benchmarks/bench_interaction.py 20 3000 rw2
 
 Counts y ~ Poisson(exp(μ + x)) at all times and places, x ~ walk ⊗ besag on a Delaunay graph of
-random points, θ = (μ, log τ). Measured are the model, its factorisation on the plane, marginal
+random points, θ = (μ, log τ). Measured are the model, its factorisation under constraints, marginal
 variances, and value and gradient of the Laplace approximation; each at a new θ after compilation.
 """
 
@@ -46,7 +46,7 @@ def delaunay(nodes: int) -> cs.Graph:
 def moments(model: cs.LatentModel) -> None:
     """Log-determinant, which has a closed form to compare with, and marginal variances."""
     field = jax.jit(lambda tau: model(precision=tau))(2.0)
-    factor = timed("compile + factor on the plane", field.factor)
+    factor = timed("compile + constrained factor", field.factor)
     gap = float(factor.log_det() - model.log_det(precision=2.0))
     print(f"  {factor!r}: {factor.factor.plan!r}\n  log-det less its closed form: {gap:.2g}")
     variances = timed("compile + marginal variances", field.marginal_variance)

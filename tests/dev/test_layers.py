@@ -1,6 +1,9 @@
 """Imports point downward: the checker accepts the package and refuses every kind of fault."""
 
+import importlib
 import importlib.util
+import pkgutil
+import types
 from pathlib import Path
 
 import pytest
@@ -24,8 +27,65 @@ def faults(tmp_path):
     return check
 
 
-def test_package_imports_point_downward():
+def test_package_imports_point_downward_and_not_in_circles():
     assert check_layers.violations(ROOT / "src" / "cholax") == []
+    assert check_layers.circles(ROOT / "src" / "cholax") == []
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "init", "way"),
+    [
+        ("from cholax.stats.field.lower import f", "", "", None),
+        (
+            "from cholax.stats.field import lower",
+            "",
+            "from cholax.stats.field.upper import g",
+            None,
+        ),
+        ("from .lower import f", "import numpy", "from .upper import g", None),
+        (
+            "from cholax.stats.field.lower import f",
+            "def f():\n    from cholax.stats.field.upper import g",
+            "",
+            "lower -> upper -> lower",
+        ),
+        (
+            "from cholax.stats.field import lower",
+            "if TYPE_CHECKING:\n    from .upper import g",
+            "",
+            "lower -> upper -> lower",
+        ),
+        (
+            "from cholax.stats.field import f",
+            "",
+            "from cholax.stats.field.upper import g",
+            "__init__ -> upper -> __init__",
+        ),
+        (
+            "import cholax.stats.field",
+            "",
+            "from cholax.stats.field.upper import g",
+            "__init__ -> upper -> __init__",
+        ),
+    ],
+)
+def test_circles_inside_a_folder_are_reported(tmp_path, upper, lower, init, way):
+    folder = tmp_path / "stats" / "field"
+    folder.mkdir(parents=True)
+    for name, text in (("upper", upper), ("lower", lower), ("__init__", init)):
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    found = check_layers.circles(tmp_path)
+    want = [] if way is None else [f"stats/field: the modules import each other: {way}"]
+    assert found == want
+
+
+@pytest.mark.parametrize("folder", ["constraints", "gmrf", "latent", "sampling", "priors"])
+def test_no_module_is_hidden_by_a_function_of_its_name(folder):
+    package = importlib.import_module(f"cholax.stats.{folder}")
+    for module in pkgutil.iter_modules(package.__path__):
+        path = f"{package.__name__}.{module.name}"
+        importlib.import_module(path)
+        assert isinstance(getattr(package, module.name), types.ModuleType), path
 
 
 @pytest.mark.parametrize(

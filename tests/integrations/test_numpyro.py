@@ -1,4 +1,4 @@
-"""NumPyro distributions of sparse fields: a drop-in for its CAR, batches, planes, a NUTS run."""
+"""NumPyro distributions of sparse fields: a drop-in for its CAR, batches, constraints, NUTS."""
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +29,12 @@ LOC = RNG.normal(size=N)
 X = RNG.normal(size=(3, N))
 LAPLACIAN = np.diag(W.sum(axis=1)) - W
 ONES = np.ones((N, 1))
-PLANE = cs.Constraints(ONES.T)
+LINEAR = cs.Constraints(ONES.T)
 
 
 def intrinsic(tau=1.0, loc=0.0):
     R = cx.from_scipy(sp.csc_array(LAPLACIAN), symmetric=True)
-    return GMRF(loc, tau * R, PLANE, null_space=ONES)
+    return GMRF(loc, tau * R, LINEAR, null_space=ONES)
 
 
 def test_car_has_the_density_and_gradient_of_numpyro():
@@ -81,7 +81,7 @@ def test_expanded_and_reinterpreted_distributions_have_the_shapes_of_numpyro():
 def test_a_distribution_passes_through_jit_and_vmap():
     family = jax.jit(jax.vmap(intrinsic))(jnp.array([1.0, 3.0]))
     assert family.batch_shape == (2,)
-    x = np.asarray(PLANE.project(X[0]))
+    x = np.asarray(LINEAR.project(X[0]))
     run = jax.jit(lambda d: (d.log_prob(x), jax.vmap(lambda d: d.log_prob(x))(d)))
     sizes = np.linalg.eigvalsh(LAPLACIAN)[1:]
     want = [
@@ -92,7 +92,7 @@ def test_a_distribution_passes_through_jit_and_vmap():
         assert_close(got, want, value(float))
 
 
-def test_a_constrained_field_lives_on_its_plane():
+def test_a_constrained_field_lives_on_its_support():
     d = intrinsic(2.0, LOC)
     transform = dist.biject_to(d.support)
     assert isinstance(d.support, AffineSubspace)
@@ -129,14 +129,14 @@ def test_nuts_recovers_the_posterior_of_a_gaussian_model():
     R = cx.from_scipy(sp.csc_array(LAPLACIAN), symmetric=True)
 
     def model():
-        u = numpyro.sample("u", GMRF(0.0, 1.5 * R, PLANE, null_space=ONES))
+        u = numpyro.sample("u", GMRF(0.0, 1.5 * R, LINEAR, null_space=ONES))
         numpyro.sample("y", dist.Normal(u, noise**-0.5), obs=y)
 
     run = MCMC(NUTS(model), num_warmup=500, num_samples=4000, progress_bar=False)
     run.run(jax.random.key(0))
     draws = np.asarray(run.get_samples()["u"])
     assert_close(draws.sum(axis=1), np.zeros(4000), value(float))
-    posterior = cs.GMRF(0.0, 1.5 * R, PLANE, null_space=ONES).condition(np.eye(N), y, noise)
+    posterior = cs.GMRF(0.0, 1.5 * R, LINEAR, null_space=ONES).condition(np.eye(N), y, noise)
     sd = np.sqrt(np.asarray(posterior.marginal_variance()))
     # 5 standard errors at an effective sample size of a quarter of the draws.
     assert np.all(np.abs(draws.mean(axis=0) - posterior.mean) < 5 * sd / np.sqrt(1000))

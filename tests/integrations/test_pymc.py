@@ -54,7 +54,7 @@ def intrinsic_and_proper():
 
 
 def dense_log_density(log_tau, z, v, Z, foot):
-    """The model above with SciPy's basis Z of the plane."""
+    """The model above with SciPy's basis Z of the null space."""
     tau, u = jnp.exp(log_tau), foot + Z @ z
     R = DEGREES - W
     H = tau * Z.T @ R @ Z
@@ -73,13 +73,13 @@ def test_model_density_and_gradient_are_the_dense_ones_in_python_and_jax():
 
     model = intrinsic_and_proper()
     start = model.initial_point()
-    assert start["u_plane__"].shape == (N - 2,)
+    assert start["u_null_space__"].shape == (N - 2,)
     z, v = rng.normal(size=N - 2), rng.normal(size=N)
-    point = {"tau_log__": np.array(0.3), "u_plane__": z, "v": v}
-    plane = model.rvs_to_transforms[model["u"]].constraints
-    points = np.asarray(plane.point(np.vstack([np.zeros(N - 2), np.eye(N - 2)])))
+    point = {"tau_log__": np.array(0.3), "u_null_space__": z, "v": v}
+    linear = model.rvs_to_transforms[model["u"]].constraints
+    points = np.asarray(linear.point(np.vstack([np.zeros(N - 2), np.eye(N - 2)])))
     foot, Z = points[0], (points[1:] - points[0]).T
-    # The coordinates are orthonormal ones of the plane.
+    # The coordinates are orthonormal ones of the null space.
     basis = scipy.linalg.null_space(ISLANDS)
     tol.assert_close(Z @ Z.T, basis @ basis.T, GRADIENT)
     twin = quick(jax.value_and_grad(dense_log_density, (0, 1, 2)))
@@ -95,7 +95,7 @@ def test_model_density_and_gradient_are_the_dense_ones_in_python_and_jax():
     tol.assert_close(in_jax, value, GRADIENT)
 
 
-def test_draws_have_the_covariance_on_the_plane_and_meet_the_constraints():
+def test_draws_have_the_constrained_covariance_and_meet_the_constraints():
     Q = 2.0 * as_symmetric(DEGREES - W)
     x = GMRF.dist(0.0, Q, constraints=CONSTRAINTS, size=4000)
     draws = pm.draw(x, random_seed=8, **QUICK)

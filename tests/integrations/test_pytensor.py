@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import cholax as cx
 import cholax.stats as cs
 from cholax.errors import DtypeError, PatternError, ShapeError, StructureError, UnsupportedError
+from cholax.stats.constraints import _elimination
 from cholax.testing import count_kernel_calls
 from tests import tolerances as tol
 
@@ -98,8 +99,8 @@ def test_indefinite_precision_has_density_nan():
     assert np.isfinite(f(1.0))
 
 
-def dense_on_plane(tau, x, mean, Q, A, e):
-    """In coordinates of an orthonormal basis of the plane, with the conditional mean."""
+def dense_constrained(tau, x, mean, Q, A, e):
+    """In coordinates of an orthonormal basis of the null space, with the conditional mean."""
     Z = scipy.linalg.null_space(A)
     foot = np.linalg.pinv(A) @ e
     H = Z.T @ (tau * Q) @ Z
@@ -109,13 +110,13 @@ def dense_on_plane(tau, x, mean, Q, A, e):
     return 0.5 * jnp.linalg.slogdet(H)[1] - 0.5 * tau * r @ Q @ r - m / 2 * jnp.log(2 * jnp.pi)
 
 
-dense_plane_gradient = quick(
-    jax.value_and_grad(lambda t, x, m, Q, e: dense_on_plane(t, x, m, Q, ISLANDS, e), (0, 2))
+dense_constrained_gradient = quick(
+    jax.value_and_grad(lambda t, x, m, Q, e: dense_constrained(t, x, m, Q, ISLANDS, e), (0, 2))
 )
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.7])
-def test_density_under_constraints_is_that_on_the_plane(ridge):
+def test_density_under_constraints_is_that_on_their_affine_subspace(ridge):
     """Intrinsic, with one sum per island, and proper; mean and right-hand side not zero."""
     e = np.array([0.3, -0.4])
     Q = DEGREES - W + ridge * np.diag(1.0 + np.arange(N))
@@ -126,12 +127,29 @@ def test_density_under_constraints_is_that_on_the_plane(ridge):
     density = gmrf_log_density(x, mean, tau * as_symmetric(Q), constraints)
     f = function([tau, x, mean], [density, *pt.grad(density, [tau, mean])])
     args = 1.7, x0, mean0
-    close(f(*args), dense_plane_gradient(*args, Q, e), 1e-8)
-    # A number as the mean, off the plane.
+    close(f(*args), dense_constrained_gradient(*args, Q, e), 1e-8)
+    # A number as the mean, which does not satisfy the constraints.
     level = gmrf_log_density(x, 0.2, tau * as_symmetric(Q), constraints)
-    close([function([tau, x], level)(1.7, x0)], [dense_on_plane(1.7, x0, 0.2, Q, ISLANDS, e)], 1e-8)
+    close(
+        [function([tau, x], level)(1.7, x0)], [dense_constrained(1.7, x0, 0.2, Q, ISLANDS, e)], 1e-8
+    )
     assert f(1.7, x0 + 0.1, mean0)[0] == -np.inf
     assert np.isnan(f(-1.7, x0, mean0)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [PYTHON, "JAX"])
+def test_density_with_eliminated_constraints_is_the_dense_one(mode, monkeypatch):
+    monkeypatch.setattr(_elimination, "MANY", 2)
+    e, mean = np.array([0.3, -0.4]), rng.normal(size=N)
+    x0 = X - np.linalg.pinv(ISLANDS) @ (ISLANDS @ X - e)
+    constraints = cs.Constraints(ISLANDS, e)
+    assert constraints.rows.local is not None
+    tau, x = pt.dscalar("tau"), pt.dvector("x")
+    density = gmrf_log_density(x, mean, tau * as_symmetric(DEGREES - W), constraints)
+    f = function([tau, x], [density, pt.grad(density, tau)], mode)
+    value, (slope, _) = dense_constrained_gradient(1.7, x0, mean, DEGREES - W, e)
+    close(f(1.7, x0), [value, slope], 1e-8)
 
 
 def test_solutions_products_and_forms_have_the_dense_gradients():

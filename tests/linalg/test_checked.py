@@ -115,14 +115,14 @@ def test_every_status_of_constrained_factors_is_told_from_the_others(status):
 
 
 def test_checked_takes_factors_of_every_kind():
-    plane = cs.Constraints(ONES)
-    for sound in (cx.cholesky(DEFINITE), cx.lu(REGULAR), cs.constrained_cholesky(DEFINITE, plane)):
+    linear = cs.Constraints(ONES)
+    for sound in (cx.cholesky(DEFINITE), cx.lu(REGULAR), cs.constrained_cholesky(DEFINITE, linear)):
         assert cx.checked(sound) is sound
         assert sound.reason() == "ok"
     for failed, error in (
         (cx.cholesky(INDEFINITE), NotPositiveDefiniteError),
         (cx.lu(SINGULAR), SingularMatrixError),
-        (cs.constrained_cholesky(INDEFINITE, plane), NotPositiveDefiniteError),
+        (cs.constrained_cholesky(INDEFINITE, linear), NotPositiveDefiniteError),
     ):
         with pytest.raises(error) as caught:
             cx.checked(failed)
@@ -141,15 +141,15 @@ def test_checked_names_the_member_of_a_batch_of_lu():
 
 
 def test_statuses_of_constrained_factors_have_names():
-    plane = cs.Constraints(ONES)
+    linear = cs.Constraints(ONES)
     path = cx.from_dense(
         np.array([[1.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 1.0]]), symmetric=True
     )
     code = failures.ConstrainedStatus
     found = {
-        code.OK: cs.constrained_cholesky(path, plane),
+        code.OK: cs.constrained_cholesky(path, linear),
         code.NOT_POSITIVE_DEFINITE: cs.constrained_cholesky(path * -1.0),
-        code.WRONG_NULL_SPACE: cs.constrained_cholesky(DEFINITE, plane, null_space=ONES),
+        code.WRONG_NULL_SPACE: cs.constrained_cholesky(DEFINITE, linear, null_space=ONES),
     }
     for status, factor in found.items():
         assert int(factor.status) == status

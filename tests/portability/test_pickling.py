@@ -171,7 +171,7 @@ EXAMPLES = {
         _field,
         lambda f: (f.log_det(), f.sample(jax.random.key(0)), f.log_prob(jnp.zeros(5))),
     ),
-    "Moments": (lambda: cs.gmrf.moments.Moments(jnp.asarray(B), jnp.asarray(B)), tuple),
+    "Moments": (lambda: cs.gmrf.Moments(jnp.asarray(B), jnp.asarray(B)), tuple),
     "LatentModel": (lambda: cs.rw2(6), lambda m: m.precision(precision=2.0).values),
     "LatentModel ar1": (lambda: cs.ar1(6), lambda m: m(precision=2.0, rho=0.5).log_det()),
     "LatentModel bym2": (lambda: cs.bym2(_graph()), lambda m: m(precision=2.0, phi=0.5).log_det()),
@@ -340,7 +340,7 @@ def _optimistix():
 def _numpyro():
     from cholax.integrations import numpyro as ours
 
-    def plane():
+    def constraints():
         return cs.Constraints(np.ones(3), np.array([2.0]))
 
     key = jax.random.key(0)
@@ -349,16 +349,16 @@ def _numpyro():
             lambda: ours.GMRF(jnp.asarray(B), matrix()),
             lambda d: (d.log_prob(B), d.sample(key), d.mean),
         ),
-        "numpyro.GMRF on a plane": (
-            lambda: ours.GMRF(jnp.asarray(B), matrix(), plane()),
+        "numpyro.GMRF with constraints": (
+            lambda: ours.GMRF(jnp.asarray(B), matrix(), constraints()),
             lambda d: (d.sample(key), d.variance),
         ),
         "numpyro.AffineSubspace": (
-            lambda: ours.AffineSubspace(plane()),
+            lambda: ours.AffineSubspace(constraints()),
             lambda s: (s(B), s(jnp.ones(3) * 2 / 3)),
         ),
-        "numpyro.PlaneTransform": (
-            lambda: ours.PlaneTransform(plane()),
+        "numpyro.NullSpaceTransform": (
+            lambda: ours.NullSpaceTransform(constraints()),
             lambda t: t(jnp.asarray(B[:2])),
         ),
     }

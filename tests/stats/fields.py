@@ -43,7 +43,7 @@ def dense_of(pattern, values):
 
 
 class Twin:
-    """Everything about Q on the plane A x = e from an orthonormal basis Z, dense."""
+    """Everything about Q under A x = e from an orthonormal basis Z, dense."""
 
     def __init__(self, D, A=None, e=None):
         self.D = D

@@ -1,4 +1,5 @@
-"""Factorisations on planes against dense bases: singular matrices, islands, pins, failures."""
+"""Constrained factorisations against dense bases: singular matrices, islands, fixing variables,
+failures."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from cholax.errors import (
     StructureError,
     UnsupportedError,
 )
-from cholax.stats.constraints.small import quasi_definite
+from cholax.linalg.quasi_definite import quasi_definite
 from tests.stats.fields import (
     N,
     Twin,
@@ -35,16 +36,16 @@ B = RNG.normal(size=N)
 V = islands_null_space()
 # matrix, rows, right-hand side, options
 CASES = {
-    "regular, no pins": (regular(), TILTED, E, {"pins": ()}),
-    "regular, one pin too few": (regular(), TILTED, E, {"pins": (5,)}),
-    "intrinsic, pins of the constraints": (laplacian(), V.T, None, {}),
+    "regular, no fixing variables": (regular(), TILTED, E, {"fixing": ()}),
+    "regular, one fixing variable too few": (regular(), TILTED, E, {"fixing": (5,)}),
+    "intrinsic, fixing variables of the constraints": (laplacian(), V.T, None, {}),
     "intrinsic, null space known": (laplacian(), V.T, np.array([1.0, 2.0, 3.0]), {"null_space": V}),
     "intrinsic, tilted": (laplacian(), np.vstack([TILTED, B]), None, {"null_space": V}),
     "as many constraints as variables": (laplacian(), RNG.normal(size=(N, N)), None, {}),
 }
 
 
-DIFFERENTIATED = ("intrinsic, null space known", "regular, no pins")
+DIFFERENTIATED = ("intrinsic, null space known", "regular, no fixing variables")
 
 
 def everything(Q, constraints, **options):
@@ -76,7 +77,7 @@ def is_stored(Q):
 
 # The derivatives' test compares the values of the others.
 @pytest.mark.parametrize("name", [name for name in CASES if name not in DIFFERENTIATED])
-def test_everything_on_the_plane_equals_the_dense_basis(name):
+def test_everything_under_constraints_equals_the_dense_basis(name):
     D, A, e, options = CASES[name]
     Q, constraints = sparse(D), cs.Constraints(A, e)
     got = jax.jit(lambda Q, c: everything(Q, c, **options))(Q, constraints)
@@ -117,7 +118,7 @@ def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name):
 
 
 def test_derivative_in_the_right_hand_side_is_that_of_the_affine_solution():
-    D, A, e, _ = CASES["regular, no pins"]
+    D, A, e, _ = CASES["regular, no fixing variables"]
     Q = sparse(D)
 
     def solution(e):
@@ -147,11 +148,11 @@ def test_vmap_over_values_gives_each_member_its_own_status():
 @pytest.mark.parametrize(
     "name",
     [
-        "regular, one pin too few",
+        "regular, one fixing variable too few",
         pytest.param("intrinsic, null space known", marks=pytest.mark.slow),
     ],
 )
-def test_draws_are_linear_in_noise_with_the_covariance_of_the_plane(name):
+def test_draws_are_linear_in_noise_with_the_covariance_under_constraints(name):
     D, A, e, options = CASES[name]
     factor = cs.constrained_cholesky(sparse(D), cs.Constraints(A, e), **options)
     draws = np.asarray(factor.sample(jax.random.key(1), (200, 100)))
@@ -188,7 +189,7 @@ def test_single_precision_stays_single():
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_plane_of_no_dimension_has_no_variance(n):
+def test_an_affine_subspace_of_no_dimension_has_no_variance(n):
     factor = cs.constrained_cholesky(cx.eye(n), cs.Constraints(np.eye(n), np.full(n, 2.0)))
     assert_close(factor.log_det(), 0.0, value(np.float64))
     assert_close(factor.inverse_diagonal(), np.zeros(n), value(np.float64))
@@ -204,21 +205,24 @@ def test_a_zero_matrix_on_one_node_is_fixed_by_its_constraint():
 
 
 SINGULAR = {
-    "no pins at all": {"constraints": None},
-    "pins on one island only": {"constraints": cs.Constraints(V.T), "pins": (0, 1, 7)},
-    "no constraint on one island": {"constraints": cs.Constraints(V.T[1:]), "pins": (0, 4, 7)},
+    "no fixing variables at all": {"constraints": None},
+    "fixing variables on one island only": {
+        "constraints": cs.Constraints(V.T),
+        "fixing": (0, 1, 7),
+    },
+    "no constraint on one island": {"constraints": cs.Constraints(V.T[1:]), "fixing": (0, 4, 7)},
 }
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "no pins at all",
-        "pins on one island only",
+        "no fixing variables at all",
+        "fixing variables on one island only",
         pytest.param("no constraint on one island", marks=pytest.mark.slow),
     ],
 )
-def test_what_is_singular_on_the_plane_is_reported_and_not_a_number(name):
+def test_what_is_singular_under_constraints_is_reported_and_not_a_number(name):
     factor = cs.constrained_cholesky(sparse(laplacian()), **SINGULAR[name])
     assert not bool(factor.ok)
     results = factor.log_det(), factor.solve(B), factor.inverse_diagonal()
@@ -226,14 +230,14 @@ def test_what_is_singular_on_the_plane_is_reported_and_not_a_number(name):
     assert np.isnan(factor.sample(jax.random.key(0))).all()
 
 
-def test_definiteness_is_judged_on_the_plane():
+def test_definiteness_is_judged_under_constraints():
     # Indefinite, and definite where its entries sum to zero; then indefinite there too.
-    plane = cs.Constraints([1.0, 1.0, 1.0])
-    on_plane, off_plane = np.diag([1.0, 2.0, -0.1]), np.diag([1.0, 2.0, -5.0])
-    for D, definite in ((on_plane, True), (off_plane, False)):
-        Z = Twin(D, plane.A).Z
+    linear = cs.Constraints([1.0, 1.0, 1.0])
+    inside, outside = np.diag([1.0, 2.0, -0.1]), np.diag([1.0, 2.0, -5.0])
+    for D, definite in ((inside, True), (outside, False)):
+        Z = Twin(D, linear.A).Z
         assert (np.linalg.eigvalsh(Z.T @ D @ Z).min() > 0) == definite
-        factor = cs.constrained_cholesky(sparse(D), plane, pins=(2,))
+        factor = cs.constrained_cholesky(sparse(D), linear, fixing=(2,))
         assert bool(factor.ok) == definite
 
 
@@ -260,11 +264,11 @@ def test_constraints_are_checked_when_they_are_made():
 
 def test_factorisations_refuse_what_cannot_work():
     Q = sparse(laplacian())
-    plane = cs.Constraints(V.T)
+    linear = cs.Constraints(V.T)
     with pytest.raises(ArgumentError, match="distinct"):
-        cs.constrained_cholesky(Q, plane, pins=(1, 1))
-    with pytest.raises(ArgumentError, match="hold 2"):
-        cs.constrained_cholesky(Q, plane, pins=(0, 1, 7), null_space=V)
+        cs.constrained_cholesky(Q, linear, fixing=(1, 1))
+    with pytest.raises(ArgumentError, match="determine 2"):
+        cs.constrained_cholesky(Q, linear, fixing=(0, 1, 7), null_space=V)
     with pytest.raises(StructureError, match="1 of the 3 directions"):
         cs.constrained_cholesky(Q, cs.Constraints(V.T[:2]), null_space=V)
     with pytest.raises(ShapeError, match="5 variables, the matrix has 8"):
@@ -278,20 +282,20 @@ def test_factorisations_refuse_what_cannot_work():
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_coordinates_are_orthonormal_and_reach_the_whole_plane(k):
-    plane, exact = cs.Constraints(TILTED[:k], E[:k]), value(np.float64)
+def test_coordinates_are_orthonormal_and_reach_all_that_is_left(k):
+    linear, exact = cs.Constraints(TILTED[:k], E[:k]), value(np.float64)
     y = RNG.normal(size=(N - k + 1, N - k))
-    x = plane.point(y)
-    assert_close(plane.residual(x), np.zeros((N - k + 1, k)), exact)
-    assert_close(plane.coordinates(x), y, exact)
+    x = linear.point(y)
+    assert_close(linear.residual(x), np.zeros((N - k + 1, k)), exact)
+    assert_close(linear.coordinates(x), y, exact)
     differences = np.asarray(x[1:] - x[0])
     assert np.linalg.matrix_rank(differences) == N - k
     assert_close(differences @ differences.T, (y[1:] - y[0]) @ (y[1:] - y[0]).T, exact)
-    # The coordinates of a point off the plane are those of the nearest point of the plane.
+    # The coordinates of a point with A x ≠ e are those of the nearest one with A x = e.
     off = np.asarray(x[0] + B)
     nearest = off - np.linalg.pinv(TILTED[:k]) @ (TILTED[:k] @ off - E[:k])
-    assert_close(plane.point(plane.coordinates(off)), nearest, exact)
-    assert_close(plane.project(off), nearest, exact)
+    assert_close(linear.point(linear.coordinates(off)), nearest, exact)
+    assert_close(linear.project(off), nearest, exact)
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(1, 1), (3, 2)])

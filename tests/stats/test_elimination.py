@@ -16,9 +16,7 @@ import scipy.sparse as sp
 import cholax as cx
 import cholax.stats as cs
 from cholax.errors import ArgumentError, StructureError, UnsupportedError
-from cholax.stats.constraints import groups
-from cholax.stats.constraints.rows import Rows
-from cholax.stats.gmrf.plane import plane_rows
+from cholax.stats.constraints import Rows, _elimination, support_rows
 from tests.stats.fields import Twin, dense_of, derivatives, sparse
 from tests.tolerances import assert_close, gradient, value
 
@@ -64,11 +62,11 @@ def forced(monkeypatch):
 
     def build(name):
         make, largest, sizes = MODELS[name]
-        monkeypatch.setattr(groups, "MANY", 2)
-        monkeypatch.setattr(groups, "LARGEST", largest)
-        plane_rows.cache_clear()
+        monkeypatch.setattr(_elimination, "MANY", 2)
+        monkeypatch.setattr(_elimination, "LARGEST_GROUP", largest)
+        support_rows.cache_clear()
         model = make()
-        rows = model(precision=1.0).plane.rows
+        rows = model(precision=1.0).support.rows
         assert rows.local is not None
         assert {shape.height for shape in rows.local.shapes} == sizes
         return model
@@ -89,16 +87,16 @@ def everything(field, constraints, b, e):
 
 
 @pytest.mark.parametrize("name", some("islands, joined"))
-def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
+def test_everything_under_constraints_equals_the_dense_basis(name, forced):
     model = forced(name)
     field = model(precision=1.7)
-    plane = field.plane
+    linear = field.support
     rng = np.random.default_rng(0)
-    b, e = rng.normal(size=model.n), rng.normal(size=plane.k)
-    got = jax.jit(lambda field: everything(field, plane, b, e))(field)
+    b, e = rng.normal(size=model.n), rng.normal(size=linear.k)
+    got = jax.jit(lambda field: everything(field, linear, b, e))(field)
     assert bool(got["ok"])
     D = np.asarray(field.precision.to_dense())
-    twin = Twin(D, plane.A, e)
+    twin = Twin(D, linear.A, e)
     assert model.dimension == twin.rank
     want = {
         "log_det": twin.log_det,
@@ -115,13 +113,13 @@ def test_everything_on_the_plane_equals_the_dense_basis(name, forced):
 
 def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
     field = forced("rw1 ⊗ rw1")(precision=1.7)
-    Q, plane = field.precision, field.plane
+    Q, linear = field.precision, field.support
 
     def log_det(values):
-        return cs.constrained_cholesky(cx.SparseMatrix(values, Q.pattern), plane).log_det()
+        return cs.constrained_cholesky(cx.SparseMatrix(values, Q.pattern), linear).log_det()
 
     slope = jax.jit(jax.grad(log_det))(Q.values)
-    C = Twin(np.asarray(Q.to_dense()), plane.A).covariance
+    C = Twin(np.asarray(Q.to_dense()), linear.A).covariance
     once = np.where(Q.pattern.rows == Q.pattern.columns, 1.0, 2.0)
     want = once * C[Q.pattern.rows, Q.pattern.columns]
     assert_close(slope, want, gradient(np.float64))
@@ -131,9 +129,9 @@ def test_the_gradient_of_the_log_determinant_is_the_covariance(forced):
 @pytest.mark.parametrize("name", MODELS)
 def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, forced):
     field = forced(name)(precision=1.7)
-    Q, plane = field.precision, field.plane
+    Q, linear = field.precision, field.support
     rng = np.random.default_rng(3)
-    b, e = rng.normal(size=Q.n), rng.normal(size=plane.k)
+    b, e = rng.normal(size=Q.n), rng.normal(size=linear.k)
     weights = {key: rng.normal(size=Q.n) for key in ("log_det", "affine", "diagonal")}
 
     def mixed(results):
@@ -141,10 +139,10 @@ def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, 
 
     def sparse_way(values):
         matrix = cx.SparseMatrix(values, Q.pattern)
-        return mixed(everything(cs.GMRF(0.0, matrix, null_space=field.known_null), plane, b, e))
+        return mixed(everything(cs.GMRF(0.0, matrix, null_space=field.known_null), linear, b, e))
 
     def dense_way(values):
-        twin = Twin(dense_of(Q.pattern, values), plane.A, e)
+        twin = Twin(dense_of(Q.pattern, values), linear.A, e)
         diagonal = twin.covariance.diagonal()
         return mixed({"log_det": twin.log_det, "affine": twin.solve(b), "diagonal": diagonal})
 
@@ -158,30 +156,32 @@ def test_derivatives_in_all_directions_of_the_values_equal_the_dense_twin(name, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_draws_have_the_covariance_of_the_plane(name, forced):
+def test_draws_have_the_covariance_under_constraints(name, forced):
     field = forced(name)(precision=1.7)
     draws = np.asarray(field.sample(jax.random.key(1), (200, 100)))
     assert draws.shape == (200, 100, field.n)
-    assert_close(draws @ field.plane.A.T, np.zeros((200, 100, field.plane.k)), value(np.float64))
+    assert_close(
+        draws @ field.support.A.T, np.zeros((200, 100, field.support.k)), value(np.float64)
+    )
     flat = draws.reshape(-1, field.n)
-    want = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.plane.A).covariance)
+    want = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.support.A).covariance)
     sd = np.sqrt(np.outer(np.diag(want), np.diag(want)) + want**2) / np.sqrt(len(flat))
     # 5 standard errors in each of some thousand entries.
     assert np.all(np.abs(flat.T @ flat / len(flat) - want) <= 5 * sd + 1e-12)
 
 
 @pytest.mark.parametrize("name", some("islands, joined"))
-def test_coordinates_are_orthonormal_and_reach_the_whole_plane(name, forced):
-    rows = forced(name)(precision=1.0).plane.rows
+def test_coordinates_are_orthonormal_and_reach_all_that_is_left(name, forced):
+    rows = forced(name)(precision=1.0).support.rows
     rng = np.random.default_rng(4)
-    plane = cs.Constraints(rows, rng.normal(size=rows.k))
+    linear = cs.Constraints(rows, rng.normal(size=rows.k))
     y, b = rng.normal(size=(2, 3, rows.n - rows.k)), rng.normal(size=rows.n)
 
     @jax.jit
     def run(y, b):
-        x = plane.point(y)
-        there = plane.residual(x), plane.coordinates(x), plane.project(b)
-        return x, *there, plane.point(plane.coordinates(b))
+        x = linear.point(y)
+        there = linear.residual(x), linear.coordinates(x), linear.project(b)
+        return x, *there, linear.point(linear.coordinates(b))
 
     x, off, back, projected, nearest = run(y, b)
     exact = value(np.float64)
@@ -189,7 +189,7 @@ def test_coordinates_are_orthonormal_and_reach_the_whole_plane(name, forced):
     assert_close(back, y, exact)
     lengths = np.linalg.norm(x[0, 0] - x[1, 1]), np.linalg.norm(y[0, 0] - y[1, 1])
     assert_close(*lengths, exact)
-    want = b - np.linalg.pinv(plane.A) @ (plane.A @ b - plane.e)
+    want = b - np.linalg.pinv(linear.A) @ (linear.A @ b - linear.e)
     assert_close(projected, want, exact)
     assert_close(nearest, want, exact)
 
@@ -203,8 +203,8 @@ def poisson(model, y, e=None):
         return jnp.sum(y * eta - jnp.exp(eta)) + prior - 0.5 * u["level"] ** 2
 
     like = {"level": jnp.zeros(()), "field": jnp.zeros(model.n)}
-    plane = model.constraints if e is None else cs.Constraints(model.constraints.rows, e)
-    return cs.laplace(log_joint, like, constraints={"field": plane})
+    linear = model.constraints if e is None else cs.Constraints(model.constraints.rows, e)
+    return cs.laplace(log_joint, like, constraints={"field": linear})
 
 
 @pytest.mark.slow
@@ -215,8 +215,8 @@ def test_laplace_approximations_equal_those_of_dense_rows(name, forced, monkeypa
     y = jnp.asarray(rng.poisson(2.0, model.n).astype(float))
     many = poisson(model, y)
     assert many.constraints.rows.local is not None
-    monkeypatch.setattr(groups, "MANY", 10**6)
-    plane_rows.cache_clear()
+    monkeypatch.setattr(_elimination, "MANY", 10**6)
+    support_rows.cache_clear()
     few = poisson(MODELS[name][0](), y)
     assert few.constraints.rows.local is None
 
@@ -264,7 +264,7 @@ def test_vmap_over_values_gives_each_member_its_own_status(forced):
 
     def run(scale, shift):
         factor = cs.constrained_cholesky(
-            (scale * Q).add_diagonal(shift), cs.Constraints(rows), pins=()
+            (scale * Q).add_diagonal(shift), cs.Constraints(rows), fixing=()
         )
         return (
             factor.log_det(),
@@ -290,7 +290,7 @@ def test_vmap_over_values_gives_each_member_its_own_status(forced):
     assert np.isfinite(total(0.1))
 
 
-def test_what_is_not_positive_definite_on_the_plane_is_reported(forced):
+def test_what_is_not_positive_definite_under_constraints_is_reported(forced):
     model = forced("rw1 ⊗ besag")
     Q, rows = model.precision(precision=1.0), model.constraints.rows
     indefinite = Q.add_diagonal(jnp.zeros(Q.n).at[3].set(-50.0))
@@ -313,27 +313,27 @@ def test_what_is_not_positive_definite_on_the_plane_is_reported(forced):
     with pytest.raises(StructureError, match="1 of the 13 directions"):
         cs.constrained_cholesky(Q, fewer, null_space=model.null_space)
     with pytest.raises(ArgumentError, match="between 0 and 47"):
-        cs.constrained_cholesky(Q, cs.Constraints(rows), pins=(48,))
+        cs.constrained_cholesky(Q, cs.Constraints(rows), fixing=(48,))
 
 
 def test_a_variable_pinned_stands_for_its_group(forced):
     model = forced("rw1 ⊗ besag")
-    Q, plane = model.precision(precision=1.0), model.constraints
+    Q, linear = model.precision(precision=1.0), model.constraints
     # The null space on what is left is seen by every group.
-    factor = cs.constrained_cholesky(Q, plane, pins=(11,))
-    assert len(factor.pins) == 5
+    factor = cs.constrained_cholesky(Q, linear, fixing=(11,))
+    assert len(factor.fixing) == 5
     assert_close(factor.log_det(), model.log_det(precision=1.0), value(np.float64))
 
 
-def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
+def test_a_definite_matrix_needs_no_fixing_variables_and_takes_any_ordering(forced):
     model = forced("islands, joined")
-    Q, plane = model.precision(precision=1.0).add_diagonal(0.5), model.constraints
-    want = Twin(np.asarray(Q.to_dense()), plane.A).log_det
+    Q, linear = model.precision(precision=1.0).add_diagonal(0.5), model.constraints
+    want = Twin(np.asarray(Q.to_dense()), linear.A).log_det
     perm = np.random.default_rng(0).permutation(Q.n)
     for ordering in ("auto", "natural", "amd", perm, cx.analyze(Q.pattern, perm)):
-        factor = cs.constrained_cholesky(Q, plane, pins=(), ordering=ordering)
+        factor = cs.constrained_cholesky(Q, linear, fixing=(), ordering=ordering)
         assert_close(factor.log_det(), want, value(np.float64))
-    again = cs.constrained_cholesky(Q, plane, pins=(), ordering=factor.factor.plan)
+    again = cs.constrained_cholesky(Q, linear, fixing=(), ordering=factor.factor.plan)
     assert again.factor.plan is factor.factor.plan
 
 
@@ -341,7 +341,7 @@ def test_a_definite_matrix_needs_no_pins_and_takes_any_ordering(forced):
 def test_covariances_come_on_any_pattern(forced):
     field = forced("islands, joined")(precision=1.7)
     n = field.n
-    C = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.plane.A).covariance)
+    C = np.asarray(Twin(np.asarray(field.precision.to_dense()), field.support.A).covariance)
     full = cx.Pattern((n, n), n * np.arange(n + 1), np.tile(np.arange(n), n))
     assert_close(field.covariance_on_pattern(full).to_dense(), C, value(np.float64))
     B = sp.csr_array(([1.0, -2.0, 3.0], ([0, 0, 1], [0, 7, n - 1])), shape=(2, n))
@@ -376,7 +376,7 @@ def test_observations_leave_the_null_space_that_they_do_not_see(forced):
     assert_close(A @ got, np.zeros((30, left)), value(np.float64))
     assert_close(np.linalg.norm(V.T @ got), np.sqrt(left), value(np.float64))
     assert prior.condition(np.eye(model.n), np.zeros(model.n), 1.0).null_space.shape[1] == 0
-    # On the plane of the constraints, everything is what it is with dense rows.
+    # Under the constraints, everything is what it is with dense rows.
     field = model(precision=1.0)
     D = np.asarray(field.precision.to_dense()) + 2.0 * A.T @ A
     twin = Twin(D, model.constraints.A)
@@ -388,7 +388,7 @@ def test_observations_leave_the_null_space_that_they_do_not_see(forced):
 
 
 @pytest.mark.slow
-def test_fields_on_one_plane_have_a_divergence(forced):
+def test_fields_on_one_support_have_a_divergence(forced):
     model = forced("rw1 ⊗ besag")
     p, q = model(precision=1.0), model(precision=2.5)
     d = model.dimension
@@ -398,7 +398,7 @@ def test_fields_on_one_plane_have_a_divergence(forced):
     assert_close(p.kl(other), p.kl(q), gradient(np.float64))
     tilted = sp.csr_array(model.constraints.rows.sparse)
     tilted.data[0] = 2.0
-    with pytest.raises(StructureError, match="one plane"):
+    with pytest.raises(StructureError, match="one support"):
         p.kl(cs.GMRF(0.0, q.precision, cs.Constraints(tilted)))
 
 
@@ -407,7 +407,7 @@ def test_single_precision_stays_single(forced):
     factor = field.factor()
     log_det, variances = factor.log_det(), factor.inverse_diagonal()
     assert log_det.dtype == variances.dtype == np.float32
-    twin = Twin(np.asarray(field.precision.to_dense(), float), field.plane.A)
+    twin = Twin(np.asarray(field.precision.to_dense(), float), field.support.A)
     assert_close(log_det, twin.log_det, value(np.float32))
     assert_close(variances, np.diag(twin.covariance), value(np.float32))
 
@@ -425,8 +425,8 @@ def random_rows(rng, sizes, n):
 
 @pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_groups_of_any_sizes_are_eliminated(many, monkeypatch):
-    monkeypatch.setattr(groups, "MANY", 2)
-    monkeypatch.setattr(groups, "LARGEST", 12)
+    monkeypatch.setattr(_elimination, "MANY", 2)
+    monkeypatch.setattr(_elimination, "LARGEST_GROUP", 12)
     rng = np.random.default_rng(8)
     # More shapes than are kept apart, one without freedom, one of single variables.
     sizes = [(3, 1), (2, 2), (1, 1)] + [(s, 1 + s // 4) for s in range(4, 10)] * many
@@ -448,8 +448,8 @@ def test_groups_of_any_sizes_are_eliminated(many, monkeypatch):
 
 
 def test_rows_that_depend_on_each_other_are_refused(monkeypatch):
-    monkeypatch.setattr(groups, "MANY", 2)
-    monkeypatch.setattr(groups, "LARGEST", 4)
+    monkeypatch.setattr(_elimination, "MANY", 2)
+    monkeypatch.setattr(_elimination, "LARGEST_GROUP", 4)
     A = sp.csr_array(sp.kron(sp.eye_array(5), np.ones((1, 4))))
     assert Rows(A).local is not None
     with pytest.raises(StructureError, match="rank 6 of 8"):

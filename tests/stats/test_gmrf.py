@@ -64,7 +64,7 @@ def test_density_under_constraints_is_the_conditional_one():
     gain = S @ A.T @ np.linalg.inv(A @ S @ A.T)
     assert_close(field.mean, MEAN + gain @ (E - A @ MEAN), value(np.float64))
     assert_close(field.marginal_variance(), np.diag(S - gain @ A @ S), value(np.float64))
-    x = np.asarray(field.plane.project(X[0]))
+    x = np.asarray(field.support.project(X[0]))
     want = multivariate_normal(x, MEAN, S) - multivariate_normal(E, A @ MEAN, A @ S @ A.T)
     want -= 0.5 * np.linalg.slogdet(A @ A.T)[1]
     assert_close(field.log_prob(x), want, value(np.float64))
@@ -79,8 +79,8 @@ def test_density_with_one_constraint_of_three_null_vectors_is_flat_along_the_oth
     assert_close(np.ones(N) @ flat, 0.0, value(np.float64))
     x = np.asarray(total.project(X[0]))
     assert_close(field.log_prob(x + flat), field.log_prob(x), value(np.float64))
-    # On the plane of all three, held at the mean, it is the density of the dense basis.
-    twin = Twin(laplacian(), field.plane.A)
+    # On the support given by all three, held at the mean, it is the density of the dense basis.
+    twin = Twin(laplacian(), field.support.A)
     assert_close(field.log_prob(x), twin.log_prob(x, np.asarray(field.mean)), value(np.float64))
 
 
@@ -137,7 +137,7 @@ def test_derivatives_in_values_and_mean_equal_the_dense_twin():
         assert_close(one, other, gradient(np.float64))
 
 
-def test_draws_have_the_mean_of_the_field_and_keep_to_the_plane():
+def test_draws_have_the_mean_of_the_field_and_keep_to_the_support():
     field = cs.GMRF(MEAN, sparse(laplacian()), cs.Constraints(V.T, np.ones(3)), null_space=V)
     draws = np.asarray(field.sample(jax.random.key(0), 4000))
     assert_close(draws @ V, np.ones((4000, 3)), value(np.float64))
@@ -219,7 +219,7 @@ def test_divergence_is_the_dense_one_and_zero_for_the_same_field():
     want = 0.5 * (want + log_dets[0] - log_dets[1])
     assert_close(p.kl(q), want, value(np.float64))
     assert_close(p.kl(p), 0.0, value(np.float64))
-    with pytest.raises(StructureError, match="one plane"):
+    with pytest.raises(StructureError, match="one support"):
         p.kl(cs.GMRF(0.0, sparse(regular())))
     held = [cs.GMRF(0.0, sparse(regular()), cs.Constraints(A, e)) for e in (E, E + 1.0)]
     assert np.isinf(held[0].kl(held[1]))

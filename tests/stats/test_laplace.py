@@ -36,7 +36,7 @@ LIKE = {"field": jnp.zeros(N), "intercept": jnp.zeros(())}
 
 
 def twin(theta, y, A=None, e=None):
-    """The same in dense NumPy: log-marginal, mode (field first), covariance on the plane."""
+    """The same in dense NumPy: log-marginal, mode (field first), covariance under constraints."""
     Q = np.exp(theta[0]) * (PATH + np.exp(theta[1]) * np.eye(N))
     B = np.concatenate([np.eye(N), np.ones((N, 1))], axis=1)
     P = np.zeros((N + 1, N + 1))
@@ -109,8 +109,8 @@ def test_values_and_derivatives_of_all_kinds_agree_with_a_dense_twin(constrained
     # Two constraints with a right-hand side, one of them on the field alone.
     A = np.stack([np.append(ROW, 0.0), np.append(np.ones(N), -1.0)]) if constrained else None
     e = np.array([0.3, -0.2]) if constrained else None
-    plane = cs.Constraints(A, jnp.asarray(e)) if constrained else None
-    model = cs.laplace(log_joint, LIKE, constraints=plane)
+    linear = cs.Constraints(A, jnp.asarray(e)) if constrained else None
+    model = cs.laplace(log_joint, LIKE, constraints=linear)
     result, slopes, *rest = derivatives(model, second)(jnp.asarray(THETA), jnp.asarray(Y))
     assert bool(result.status.converged)
     value, u, S = twin(THETA, Y, A, e)

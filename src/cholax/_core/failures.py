@@ -47,7 +47,7 @@ class ConstrainedStatus(enum.IntEnum):
     NOT_POSITIVE_DEFINITE = 1
     SINGULAR = 2
     WRONG_NULL_SPACE = 3
-    INDEFINITE_ON_PLANE = 4
+    NOT_DEFINITE_UNDER_CONSTRAINTS = 4
 
 
 class Failure(NamedTuple):
@@ -94,22 +94,22 @@ _LU = {
 _CONSTRAINED = {
     ConstrainedStatus.NOT_POSITIVE_DEFINITE: Failure(
         NotPositiveDefiniteError,
-        "constrained_cholesky: the matrix with its pins must be positive definite",
-        "Check the values (NaN, sign), or give pins or null_space where the matrix is singular.",
+        "constrained_cholesky: the matrix with its fixing variables must be positive definite",
+        "Check the values (NaN, sign), or give fixing or null_space where the matrix is singular.",
     ),
     ConstrainedStatus.SINGULAR: Failure(
         NotPositiveDefiniteError,
-        "constrained_cholesky: the matrix with its pins is singular up to rounding",
-        "Give pins or null_space where the matrix is singular.",
+        "constrained_cholesky: the matrix with its fixing variables is singular up to rounding",
+        "Give fixing or null_space where the matrix is singular.",
     ),
     ConstrainedStatus.WRONG_NULL_SPACE: Failure(
         NotPositiveDefiniteError,
         "constrained_cholesky: the matrix times the given null space is not zero",
         "Check null_space, or leave it out.",
     ),
-    ConstrainedStatus.INDEFINITE_ON_PLANE: Failure(
+    ConstrainedStatus.NOT_DEFINITE_UNDER_CONSTRAINTS: Failure(
         NotPositiveDefiniteError,
-        "constrained_cholesky: the matrix is not positive definite on the plane of the constraints",
+        "constrained_cholesky: the matrix is not positive definite under the constraints",
         "Check the values, or constrain what the matrix leaves free.",
     ),
 }

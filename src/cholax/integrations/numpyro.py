@@ -31,110 +31,111 @@ class AffineSubspace(supports.Constraint):
 
     event_dim = 1
 
-    def __init__(self, plane: Constraints) -> None:
-        self.plane = plane
+    def __init__(self, constraints: Constraints) -> None:
+        self.constraints = constraints
 
     def __call__(self, x: Any) -> Any:
         """Whether each point satisfies all constraints."""
-        rows = self.plane.rows
-        residual = jnp.abs(self.plane.residual(x)) / jnp.asarray(rows.lengths, x.dtype)
+        rows = self.constraints.rows
+        residual = jnp.abs(self.constraints.residual(x)) / jnp.asarray(rows.lengths, x.dtype)
         # Rounding of a sum of n terms, and of the right-hand side.
-        e = jnp.abs(self.plane.right_hand_side(x.dtype)) / jnp.asarray(rows.lengths, x.dtype)
+        e = jnp.abs(self.constraints.right_hand_side(x.dtype)) / jnp.asarray(rows.lengths, x.dtype)
         size = jnp.linalg.norm(x, axis=-1, keepdims=True) + e
         tolerance = 10 * np.sqrt(rows.n) * jnp.finfo(x.dtype).eps
         return jnp.all(residual <= tolerance * size, axis=-1)
 
     def feasible_like(self, prototype: Any) -> Any:
-        """The shortest point of the plane."""
-        return self.plane.project(jnp.zeros_like(prototype))
+        """The shortest point of the subspace."""
+        return self.constraints.project(jnp.zeros_like(prototype))
 
     def eq(self, other: object, static: bool = False) -> Any:
-        """Whether two planes are given by the same rows and, unless static, right-hand sides."""
-        if not isinstance(other, AffineSubspace) or self.plane.rows != other.plane.rows:
+        """Whether two subspaces are given by the same rows and, unless static, right-hand sides."""
+        if not isinstance(other, AffineSubspace) or self.constraints.rows != other.constraints.rows:
             return False
-        e, other_e = self.plane.e, other.plane.e
+        e, other_e = self.constraints.e, other.constraints.e
         if e is None or other_e is None:
             return e is other_e
         return bool(np.array_equal(e, other_e)) if static else jnp.array_equal(e, other_e)
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:
-        """Leaf: the plane."""
-        return (self.plane,), None
+        """Leaf: the constraints."""
+        return (self.constraints,), None
 
     @classmethod
     def tree_unflatten(cls, aux_data: None, params: Any) -> "AffineSubspace":
         """Rebuild from leaves."""
         del aux_data
         self = object.__new__(cls)
-        (self.plane,) = params
+        (self.constraints,) = params
         return self
 
     def __repr__(self) -> str:
-        return f"AffineSubspace({self.plane!r})"
+        return f"AffineSubspace({self.constraints!r})"
 
 
-class PlaneTransform(Transform):
-    """Orthonormal coordinates to points of the plane; a rotation, so its log-Jacobian is 0."""
+class NullSpaceTransform(Transform):
+    """Orthonormal coordinates to points of the subspace; a rotation, so its log-Jacobian is 0."""
 
     domain: Any = supports.real_vector
 
-    def __init__(self, plane: Constraints) -> None:
-        self.plane = plane
+    def __init__(self, constraints: Constraints) -> None:
+        self.constraints = constraints
 
     @property
     def codomain(self) -> Any:
-        """The plane."""
-        return AffineSubspace(self.plane)
+        """The subspace."""
+        return AffineSubspace(self.constraints)
 
     def __call__(self, x: Any) -> Any:
         """The point with coordinates x."""
-        return self.plane.point(x)
+        return self.constraints.point(x)
 
     def _inverse(self, y: Any) -> Any:
-        return self.plane.coordinates(y)
+        return self.constraints.coordinates(y)
 
     def log_abs_det_jacobian(self, x: Any, y: Any, intermediates: Any = None) -> Any:
-        """Zero: lengths on the plane are lengths of coordinates."""
+        """Zero: lengths on the subspace are lengths of coordinates."""
         del y, intermediates
         return jnp.zeros_like(x, shape=x.shape[:-1])
 
     def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of points: k entries more."""
-        return (*shape[:-1], shape[-1] + self.plane.k)
+        return (*shape[:-1], shape[-1] + self.constraints.k)
 
     def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of coordinates: k entries fewer."""
-        return (*shape[:-1], shape[-1] - self.plane.k)
+        return (*shape[:-1], shape[-1] - self.constraints.k)
 
     def eq(self, other: object, static: bool = False) -> Any:
-        """Whether both map to one plane."""
-        if not isinstance(other, PlaneTransform):
+        """Whether both map to one subspace."""
+        if not isinstance(other, NullSpaceTransform):
             return False
         return self.codomain.eq(other.codomain, static)
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:
-        """Leaf: the plane."""
-        return (self.plane,), None
+        """Leaf: the constraints."""
+        return (self.constraints,), None
 
     @classmethod
-    def tree_unflatten(cls, aux_data: None, params: Any) -> "PlaneTransform":
+    def tree_unflatten(cls, aux_data: None, params: Any) -> "NullSpaceTransform":
         """Rebuild from leaves."""
         del aux_data
         self = object.__new__(cls)
-        (self.plane,) = params
+        (self.constraints,) = params
         return self
 
 
 @biject_to.register(AffineSubspace)
-def _onto_plane(support: AffineSubspace) -> PlaneTransform:
-    return PlaneTransform(support.plane)
+def _onto_subspace(support: AffineSubspace) -> NullSpaceTransform:
+    return NullSpaceTransform(support.constraints)
 
 
 class GMRF(Distribution):
     """A Gaussian Markov random field: x ~ N(loc, Q⁻¹) conditioned on A x = e, Q sparse.
 
     The density, its constants and its derivatives are those of `cholax.stats.GMRF`. With
-    constraints the support is the plane A x = e, which NumPyro samples in orthonormal coordinates.
+    constraints the support is the affine subspace A x = e, which NumPyro samples in orthonormal
+    coordinates.
     An intrinsic field without constraints is an improper prior on all of space.
 
     Args:
@@ -198,7 +199,7 @@ class GMRF(Distribution):
 
     @property
     def support(self) -> Any:
-        """All vectors, or the plane of the constraints."""
+        """All vectors, or the affine subspace of the constraints."""
         if self.constraints is None:
             return supports.real_vector
         return AffineSubspace(self.constraints)
@@ -259,7 +260,7 @@ class GMRF(Distribution):
 
     @property
     def mean(self) -> jax.Array:
-        """Expectation: loc, or its nearest point on the plane as the precision measures it."""
+        """Expectation: loc, or the nearest point of the support as the precision measures it."""
         return jnp.broadcast_to(self._map(lambda field: field.mean), self.shape())
 
     @property
@@ -268,7 +269,7 @@ class GMRF(Distribution):
         return jnp.broadcast_to(self._map(lambda field: field.marginal_variance()), self.shape())
 
     def entropy(self) -> jax.Array:
-        """Differential entropy on the plane."""
+        """Differential entropy on the support."""
         return jnp.broadcast_to(self._map(lambda field: field.entropy()), self.batch_shape)
 
     @classmethod

@@ -25,11 +25,9 @@ from cholax.integrations.pytensor._untyped import pt
 from cholax.integrations.pytensor.ops import check_process
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
-from cholax.stats.constraints import Constraints, constrained_cholesky
-from cholax.stats.constraints.constraints import as_constraints
-from cholax.stats.constraints.rows import Rows
+from cholax.stats.constraints import Constraints, Rows, as_constraints, constrained_cholesky
 
-__all__ = ["GMRF", "GMRFRV", "PlaneTransform"]
+__all__ = ["GMRF", "GMRFRV", "NullSpaceTransform"]
 
 
 class GMRFRV(RandomVariable):
@@ -116,7 +114,7 @@ class GMRF(Continuous):
 
     log π(x) = −n/2 log 2π + ½ log|Q| − ½ (x − μ)ᵀQ(x − μ), sparse, with the constraints' terms as
     in `cholax.integrations.pytensor.gmrf_log_density`. Constraints hold exactly: the sampler moves
-    in n − k orthonormal coordinates of the plane, and Q may be singular across it (ICAR with its
+    in n − k orthonormal coordinates of A x = e, and Q may be singular across it (ICAR with its
     sum to zero). A precision that is not positive definite has log-density NaN.
 
     Args:
@@ -174,7 +172,7 @@ class GMRF(Continuous):
 
 
 def _mean(mu: Any, Q: SymmetricMatrix) -> Any:
-    """A vector; of constants where the mean is one, so that it is seen to lie on the plane."""
+    """A vector; of constants where the mean is one, seen to satisfy the constraints."""
     dtype = Q.values.type.dtype
     if isinstance(mu, int | float | np.ndarray):
         mu = np.broadcast_to(np.asarray(mu, dtype), (*np.shape(mu)[:-1], Q.n))
@@ -186,10 +184,10 @@ def _mean(mu: Any, Q: SymmetricMatrix) -> Any:
     return pt.specify_shape(mean, (*mean.type.shape[:-1], Q.n))
 
 
-class PlaneTransform(Transform):
+class NullSpaceTransform(Transform):
     """`Constraints.coordinates` and `Constraints.point` as a transform, whose Jacobian is 1."""
 
-    name = "plane"
+    name = "null_space"
     ndim_supp = 1
 
     def __init__(self, constraints: Constraints) -> None:
@@ -218,9 +216,9 @@ class PlaneTransform(Transform):
 
 
 @_default_transform.register(GMRFRV)  # pyright: ignore[reportArgumentType]
-def _plane_transform(op: GMRFRV, rv: Any) -> PlaneTransform | None:
+def _transform_of(op: GMRFRV, rv: Any) -> NullSpaceTransform | None:
     del rv
-    return None if op.constraints is None else PlaneTransform(op.constraints)
+    return None if op.constraints is None else NullSpaceTransform(op.constraints)
 
 
 @_logprob.register(GMRFRV)
@@ -234,7 +232,7 @@ def _log_density(
 
 @_support_point.register(GMRFRV)
 def _start(op: GMRFRV, rv: Any, rng: Any, size: Any, mean: Any, entries: Any) -> Any:
-    """The mean, or the point of the plane nearest to it."""
+    """The mean, or the point that satisfies the constraints nearest to it."""
     del rng, size, entries
     if op.constraints is not None:
         rows, e = op.constraints.rows, np.asarray(op.offset)

@@ -11,6 +11,7 @@ from cholax.analysis import Plan, analyze
 from cholax.linalg import operands
 from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
+from cholax.patterns import Pattern
 
 
 def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> Factor:
@@ -56,7 +57,7 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
             f"cholesky: the matrix must be symmetric by construction, got a general {A!r}. "
             "Build it with symmetric=True, or call A.symmetrize()."
         )
-    plan = plan_for(A, ordering)
+    plan = plan_for(A.pattern, ordering)
     throw = throw or throwing.value
     traced = isinstance(A.values, Tracer)
     panels, status = primitives.cholesky(plan, A.values, throw=throw and traced)
@@ -64,13 +65,13 @@ def cholesky(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) ->
     return factor.check() if throw and not traced else factor
 
 
-def plan_for(A: SparseMatrix, ordering: Any) -> Plan:
-    """The plan for A's pattern: `ordering` itself when it is one, else analyzed or remembered."""
+def plan_for(pattern: Pattern, ordering: Any, where: str = "cholesky") -> Plan:
+    """The plan for a pattern: `ordering` itself when it is one, else analyzed or remembered."""
     if not isinstance(ordering, Plan):
-        return analyze(A.pattern, ordering)
-    if ordering.pattern != A.pattern:
+        return analyze(pattern, ordering)
+    if ordering.pattern != pattern:
         raise StructureError(
-            "cholesky: the plan was made for another pattern "
-            f"({ordering.pattern!r}) than the matrix has ({A.pattern!r}). Call cx.analyze again."
+            f"{where}: the plan was made for another pattern ({ordering.pattern!r}) than the "
+            f"matrix has ({pattern!r}). Call cx.analyze again."
         )
     return ordering

@@ -12,11 +12,12 @@ from cholax import primitives
 from cholax._core import options
 from cholax._core.errors import CholaxError
 from cholax._core.failures import Factorization, pivot_failure
-from cholax.analysis import Plan
+from cholax.analysis import Plan, analyze
 from cholax.linalg import operands
+from cholax.linalg.combinations import combination_variance
 from cholax.linalg.factor_maps import inverse_diagonal_map, inverse_map, lower_map
 from cholax.linalg.matrix import SparseMatrix
-from cholax.patterns import Pattern
+from cholax.patterns import Pattern, algebra
 
 
 @final
@@ -173,6 +174,47 @@ class Factor(Factorization):
         """
         weighted = primitives.selected_inverse(self.plan, self._panels)
         return primitives.gather(inverse_diagonal_map(self.plan), weighted)
+
+    def combination_variance(self, B: Any) -> jax.Array:
+        """diag(BA⁻¹Bᵀ), `(m,)`: the variances of linear combinations B x of x ~ N(0, A⁻¹).
+
+        A sparse B whose rows couple few variables goes through selected inverses (a million rows
+        cost little more than one), any other through one solve per row.
+
+        Args:
+            B: `(m, n)` `SparseMatrix` or array, dtype of the matrix.
+
+        Raises:
+            ShapeError: B has another number of columns.
+
+        Example:
+            >>> import cholax as cx, jax.numpy as jnp
+            >>> cx.cholesky(4.0 * cx.eye(2)).combination_variance(jnp.array([[1.0, 2.0]])).tolist()
+            [1.25]
+        """
+        return combination_variance(self, B, self.A)
+
+    def holding(self, pattern: Pattern) -> "Factor":
+        """A factor of the same matrix such that `selected_inverse` gives a pattern's entries.
+
+        Itself where its filled pattern holds them; else zeros are stored in A and it is factored
+        once more, in the same order.
+
+        Args:
+            pattern: square, of A's order.
+
+        Example:
+            >>> import cholax as cx
+            >>> F = cx.cholesky(cx.eye(2)).holding(cx.Pattern((2, 2), [0, 2, 3], [0, 1, 1], True))
+            >>> F.plan.nnz_factor
+            3
+        """
+        symmetric = pattern if pattern.symmetric else algebra.fold(pattern)[0]
+        if np.all(np.asarray(self.plan.locate(symmetric)) >= 0):
+            return self
+        A = self.A + SparseMatrix(jnp.zeros(symmetric.nnz, self.A.dtype), symmetric)
+        plan = analyze(A.pattern, self.perm)
+        return Factor(A, plan, *primitives.cholesky(plan, A.values, throw=False))
 
     def half_solve(self, b: ArrayLike) -> jax.Array:
         """L⁻¹ P b, of b's shape: A⁻¹ b = half_solve_t(half_solve(b)), ‖half_solve(b)‖² = bᵀA⁻¹b.

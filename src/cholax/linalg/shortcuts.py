@@ -97,7 +97,7 @@ def solve(
         plan = lu_plan_for(A, ordering)
         return _run(_solve_general, throw)(A, operands.same_dtype(b, A.dtype, "solve"), plan)
     b = operands.same_dtype(b, A.dtype, "solve")
-    return _run(_solve, throw)(A, b, plan_for(A, ordering))
+    return _run(_solve, throw)(A, b, plan_for(A.pattern, ordering))
 
 
 def log_det(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> jax.Array:
@@ -111,7 +111,7 @@ def log_det(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = False) -> 
         2.07944
     """
     _symmetric(A, "log_det")
-    return _run(_log_det, throw)(A, plan_for(A, ordering))
+    return _run(_log_det, throw)(A, plan_for(A.pattern, ordering))
 
 
 def selected_inverse(
@@ -130,7 +130,7 @@ def selected_inverse(
         [[0.66..., -0.33...], [-0.33..., 0.66...]]
     """
     _symmetric(A, "selected_inverse")
-    plan = plan_for(A, ordering)
+    plan = plan_for(A.pattern, ordering)
     if not isinstance(pattern, str | None):
         pattern = inverse_map(plan, pattern)[0]
     return _run(_selected_inverse, throw)(A, plan, pattern)
@@ -145,4 +145,4 @@ def inverse_diagonal(A: SparseMatrix, *, ordering: Any = "auto", throw: bool = F
         [0.25, 0.25]
     """
     _symmetric(A, "inverse_diagonal")
-    return _run(_inverse_diagonal, throw)(A, plan_for(A, ordering))
+    return _run(_inverse_diagonal, throw)(A, plan_for(A.pattern, ordering))

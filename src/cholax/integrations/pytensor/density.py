@@ -1,16 +1,19 @@
 """The log-density of a Gaussian Markov random field as a PyTensor graph, constraints included."""
 
+from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Constant
-from pytensor.tensor.slinalg import cholesky as dense_cholesky
 
 from cholax.integrations.pytensor._untyped import pt
-from cholax.integrations.pytensor.matrix import SymmetricMatrix, as_symmetric
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.constraints import as_constraints
+from cholax.integrations.pytensor.latent import JaxFunction
+from cholax.integrations.pytensor.matrix import as_symmetric
+from cholax.linalg.matrix import SparseMatrix
+from cholax.patterns import Pattern
+from cholax.stats.constraints import Constraints, Rows, as_constraints, constrained_cholesky
 
 
 def gmrf_log_density(
@@ -19,9 +22,9 @@ def gmrf_log_density(
     """Log-density of N(mean, precision⁻¹), given A x = e where there are constraints.
 
     Without constraints −n/2 log 2π + ½ log|Q| − ½ (x − μ)ᵀQ(x − μ). With k constraints the density
-    is that on the plane, in n − k orthonormal coordinates, of the Gaussian conditioned on A x = e:
+    is that on A x = e, in n − k orthonormal coordinates, of the Gaussian conditioned on it:
     −(n−k)/2 log 2π + ½ log|ZᵀQZ| − ½ (x − μ*)ᵀQ(x − μ*), Z an orthonormal basis of the null space
-    of A and μ* the conditional mean. Q may then be singular, as long as ZᵀQZ is not. Off the plane
+    of A and μ* the conditional mean. Q may then be singular, as long as ZᵀQZ is not. Elsewhere
     it is −∞; where the precision is not positive definite, NaN.
 
     Args:
@@ -47,69 +50,52 @@ def gmrf_log_density(
     exponent = -0.5 * Q.quadratic_form(x - mean)
     if constraints is None:
         return exponent + 0.5 * Q.log_det() - 0.5 * Q.n * np.log(2 * np.pi)
-    plane = _Plane(Q, constraints)
-    if not plane.contains_constant(mean):
-        exponent = exponent + 0.5 * plane.distance(mean)
-    constant = 0.5 * (Q.n - constraints.k) * np.log(2 * np.pi)
-    density = exponent + 0.5 * plane.log_det() - constant
-    return pt.switch(plane.contains(x), density, -np.inf)
+    rows, dtype = constraints.rows, Q.values.type.dtype
+    e = np.zeros(rows.k) if constraints.e is None else np.asarray(constraints.e)
+    moves = not _satisfies(mean, rows, e)
+    function = JaxFunction(_Restricted(Q.pattern, rows, Q.ordering, moves))
+    log_det, *energy = function(Q.values, return_list=True)
+    if moves:
+        level = pt.broadcast_to(mean, (Q.n,)) if mean.type.ndim == 0 else mean
+        off = e.astype(dtype) - pt.dot(level, rows.matrix.T.astype(dtype))
+        exponent = exponent + 0.5 * (pt.dot(off, energy[0]) * off).sum(axis=-1)
+    density = exponent + 0.5 * log_det - 0.5 * (Q.n - rows.k) * np.log(2 * np.pi)
+    return pt.switch(_on(x, rows, e, dtype), density, -np.inf)
 
 
-class _Plane:
-    """What `cholax.stats.constrained_cholesky` computes, as a PyTensor graph.
+@dataclass(frozen=True)
+class _Restricted:
+    """Values of Q ↦ log|ZᵀQZ| and, where it `moves` the mean, K: what `constrained_cholesky` gives.
 
-    With pins E of weights Γ, P = (Q + EΓEᵀ)⁻¹ and G = [Aᵀ E], S = GᵀPG − diag(0, Γ⁻¹).
+    With r = e − Aμ, conditioning moves the mean by D r, D the minimizers of ½xᵀQx with A x = e for
+    unit vectors e, and (μ − μ*)ᵀQ(μ − μ*) = rᵀKr with K = DᵀQD.
     """
 
-    def __init__(self, Q: SymmetricMatrix, constraints: Constraints) -> None:
-        self.k, self.rows = constraints.k, constraints.rows
-        dtype = self.dtype = Q.values.type.dtype
-        self.e = np.zeros(self.k) if constraints.e is None else np.asarray(constraints.e)
-        pins = list(self.rows.pins)
-        places = Q.pattern.diagonal_positions
-        # No result depends on the weights.
-        diagonal: Any = disconnected_grad(pt.abs(Q.values[places]))
-        own, largest = diagonal[pins], diagonal.max()
-        self.weights = pt.switch(own > np.finfo(dtype).eps * largest, own, largest)
-        values = pt.inc_subtensor(Q.values[places[pins]], self.weights)
-        self.pinned = SymmetricMatrix(values, Q.pattern, ordering=Q.ordering)
-        G = np.concatenate([self.rows.matrix, np.eye(Q.n)[pins]]).T.astype(dtype)
-        self.A = self.rows.matrix.astype(dtype)
-        corner = pt.concatenate([pt.zeros(self.k, dtype=dtype), 1 / self.weights])
-        self.S = pt.dot(G.T, self.pinned.solve(G)) - pt.diag(corner)
+    pattern: Pattern
+    rows: Rows
+    ordering: Any
+    moves: bool
 
-    def log_det(self) -> Any:
-        """log|ZᵀQZ|, from the signs S has where it exists: k positive, then k negative pivots."""
-        k, S = self.k, 0.5 * (self.S + self.S.T)
-        top, off = S[:k, :k], S[:k, k:]
-        below = pt.dot(off.T, pt.linalg.solve(top, off, assume_a="sym")) - S[k:, k:]
-        small = _log_det(top) + _log_det(0.5 * (below + below.T)) + pt.log(self.weights).sum()
-        return self.pinned.log_det() + small - self.rows.log_gram
-
-    def distance(self, mean: Any) -> Any:
-        """(μ − μ*)ᵀQ(μ − μ*): what conditioning moves the mean by."""
-        if mean.type.ndim == 0:
-            mean = pt.broadcast_to(mean, (self.rows.n,))
-        off = self.e.astype(self.dtype) - pt.dot(mean, self.A.T)
-        r = pt.concatenate([off, pt.zeros_like(off)], axis=-1).reshape((-1, 2 * self.k))
-        squares = (r * pt.linalg.solve(self.S, r.T).T).sum(axis=-1)
-        return squares.reshape(mean.shape[:-1], ndim=mean.type.ndim - 1)
-
-    def contains(self, x: Any) -> Any:
-        """Whether A x = e up to the rounding of a transform."""
-        off = pt.abs(pt.dot(x, self.A.T) - self.e.astype(self.dtype))
-        size = pt.dot(pt.abs(x), np.abs(self.A).T) + np.abs(self.e) + 1
-        tolerance = np.sqrt(np.finfo(self.dtype).eps)
-        return pt.all(off <= tolerance * size, axis=-1)
-
-    def contains_constant(self, mean: Any) -> bool:
-        """Whether the mean is a constant known to lie on the plane."""
-        if not isinstance(mean, Constant):
-            return False
-        on = np.broadcast_to(mean.data, (self.rows.n,)) @ self.rows.matrix.T
-        return bool(np.allclose(on, self.e))
+    def __call__(self, values: Any) -> tuple[Any, ...]:
+        Q = SparseMatrix(values, self.pattern)
+        factor = constrained_cholesky(Q, Constraints(self.rows), ordering=self.ordering)
+        if not self.moves:
+            return (factor.log_det(),)
+        zero, units = jnp.zeros(Q.n, Q.dtype), jnp.eye(self.rows.k, dtype=Q.dtype)
+        D = jax.vmap(lambda e: factor.solve_affine(zero, e))(units)
+        return factor.log_det(), D @ (Q @ D.T)
 
 
-def _log_det(M: Any) -> Any:
-    """log|M| of a small dense matrix, NaN where it is not positive definite."""
-    return 2 * pt.log(pt.diagonal(dense_cholesky(M, lower=True))).sum()
+def _on(x: Any, rows: Rows, e: np.ndarray, dtype: str) -> Any:
+    """Whether A x = e up to the rounding of a transform."""
+    A = rows.matrix.astype(dtype)
+    off = pt.abs(pt.dot(x, A.T) - e.astype(dtype))
+    size = pt.dot(pt.abs(x), np.abs(A).T) + np.abs(e) + 1
+    return pt.all(off <= np.sqrt(np.finfo(dtype).eps) * size, axis=-1)
+
+
+def _satisfies(mean: Any, rows: Rows, e: np.ndarray) -> bool:
+    """Whether the mean is a constant known to satisfy the constraints."""
+    if not isinstance(mean, Constant):
+        return False
+    return bool(np.allclose(np.broadcast_to(mean.data, (rows.n,)) @ rows.matrix.T, e))

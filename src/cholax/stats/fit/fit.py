@@ -14,8 +14,7 @@ from cholax._core.failures import tolerant
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
 from cholax.stats._progress import reporting
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.rows import widened
+from cholax.stats.constraints import Constraints, widened
 from cholax.stats.fit import status as codes
 from cholax.stats.fit._optimize import minimize
 from cholax.stats.fit.programs import Evaluator, LogPrior

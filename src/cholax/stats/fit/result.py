@@ -178,7 +178,7 @@ class Fit(Portable):
 
             [H  −HS; −SᵀH  V⁻¹ + SᵀHS],   S = dû/dθ
 
-        Under constraints it is that on the plane, for u with A u = e.
+        Under constraints it is that of u given A u = e.
 
         Raises:
             ArgumentError: where θ̂ has no covariance matrix of full rank.

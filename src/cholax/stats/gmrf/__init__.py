@@ -1,4 +1,4 @@
-"""Gaussian Markov random fields."""
+"""Gaussian Markov random fields: densities, moments, draws, conditioning."""
 
-from cholax.stats.gmrf.gmrf import GMRF as GMRF
-from cholax.stats.gmrf.moments import Moments as Moments
+from cholax.stats.gmrf._gmrf import GMRF as GMRF
+from cholax.stats.gmrf._gmrf import Moments as Moments

@@ -27,7 +27,7 @@ from jax import lax
 from cholax._core.norms import max_norm
 from cholax.implicit import status as codes
 from cholax.linalg.matrix import SparseMatrix
-from cholax.stats.constraints import ConstrainedFactor, Constraints, products
+from cholax.stats.constraints import ConstrainedFactor, Constraints
 from cholax.stats.laplace.status import LaplaceStatus, settle
 
 # A step must lower f by this part of what its slope promises.
@@ -72,8 +72,8 @@ class Objective:
     Attributes:
         value: u ↦ f(u).
         expansion: u ↦ value, gradient, Hessian.
-        factorize: Hessian ↦ factor on the plane of the constraints.
-        constraints: the plane, or None.
+        factorize: Hessian ↦ factor under the constraints.
+        constraints: A u = e, or None.
     """
 
     value: Scalar
@@ -109,7 +109,7 @@ class _Search(NamedTuple):
 def find_mode(
     objective: Objective, start: jax.Array, options: Options
 ) -> tuple[jax.Array, SparseMatrix, ConstrainedFactor, LaplaceStatus]:
-    """The minimizer of f on the plane, its Hessian, the factor of that, and a status."""
+    """The minimizer of f under the constraints, its Hessian, the factor of that, and a status."""
     if objective.constraints is not None:
         start = objective.constraints.project(start)
     tolerance = options.target(start.dtype)
@@ -224,7 +224,7 @@ class _Shifted(NamedTuple):
 
 
 def _regularized(factorize: Factorize, H: SparseMatrix, state: _State) -> _Shifted:
-    """The factor of H, or of the first matrix made from it that is positive definite on the plane.
+    """The factor of H, or of the first matrix made from it that is positive definite there.
 
     Where H is what was factored last (Gaussian models), that factor serves again.
     """
@@ -314,5 +314,5 @@ def _sizes(H: SparseMatrix) -> jax.Array:
 
 
 def _tangential(constraints: Constraints | None, gradient: jax.Array) -> jax.Array:
-    """The part of a gradient along the plane."""
-    return gradient if constraints is None else products.onto_plane(constraints.rows, gradient)
+    """The part of a gradient along the constraints."""
+    return gradient if constraints is None else constraints.tangential(gradient)

@@ -20,9 +20,7 @@ from cholax.sparsediff import verify
 from cholax.sparsediff.captured import captured
 from cholax.sparsediff.flatten import Leaves, bind, scalar_output
 from cholax.sparsediff.hessian import hessian
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.constraints import eliminated
-from cholax.stats.constraints.plans import plan_on_plane
+from cholax.stats.constraints import ConstrainedPlan, Constraints
 from cholax.stats.laplace.hoist import hoist
 from cholax.stats.laplace.mode import Options
 from cholax.stats.laplace.placed import place
@@ -49,8 +47,8 @@ def laplace(
 
         log_marginal(θ) = log_joint(û, θ) + d/2 log 2π − ½ log|H|
 
-    under constraints A u = e on their plane: Z an orthonormal basis of the null space of A, |ZᵀHZ|
-    in place of |H| and d = n − k. The integral is then over the plane, in orthonormal coordinates.
+    under constraints A u = e with Z an orthonormal basis of the null space of A, |ZᵀHZ| in place of
+    |H| and d = n − k. The integral is then over A u = e, in orthonormal coordinates.
 
     The pattern of H is found in the program of `log_joint`, once. The mode is found by Newton's
     method with a line search; where H is not positive definite on the way, the *step* is taken with
@@ -309,9 +307,11 @@ class LaplaceModel(Portable):
             return -scalar(u, data)[0]
 
         core, residuals = hoist(energy, start, data)
-        plan = plan_on_plane(pattern, eliminated(self.constraints), self.options["ordering"])
+        rows = None if self.constraints is None else self.constraints.rows
+        ordering = self.options["ordering"]
+        plan = ConstrainedPlan.of(pattern, rows, ordering, None, None, "laplace")
         expansion = hessian(core, sparsity=pattern, verify=False).expansion
-        problem = Problem(core, expansion, pattern, plan, self.constraints, self._options)
+        problem = Problem(core, expansion, pattern, plan, self._options)
         return problem, residuals
 
 

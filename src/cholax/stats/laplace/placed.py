@@ -9,9 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cholax._core.errors import ArgumentError
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.constraints import as_constraints
-from cholax.stats.constraints.rows import widened
+from cholax.stats.constraints import Constraints, as_constraints, widened
 
 
 def place(constraints: Any, start: Any) -> Constraints | None:

@@ -1,6 +1,6 @@
 """The Gaussian approximation at the mode as a differentiable function of the parameters.
 
-With f = −log_joint, û(θ) its minimizer on the plane A u = e, H(u, θ) its Hessian and K(b, e) the
+With f = −log_joint, û(θ) its minimizer under A u = e, H(u, θ) its Hessian and K(b, e) the
 solution x of [H Aᵀ; A 0] [x; λ] = [b; e],
 
     dû = K(−∂_θ∇f dθ, de)        dH = ∂_u H dû + ∂_θ H dθ        dL = C(L)[dH]
@@ -21,16 +21,10 @@ from jax.custom_derivatives import SymbolicZero
 
 from cholax import primitives
 from cholax._core.failures import tolerant
-from cholax.analysis import Plan
 from cholax.implicit.failed_lanes import detach, keep
-from cholax.linalg.cholesky import cholesky
-from cholax.linalg.factor import Factor
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
-from cholax.stats.constraints import ConstrainedFactor, Constraints
-from cholax.stats.constraints.constraints import remaining
-from cholax.stats.constraints.pins import pinned
-from cholax.stats.constraints.restrict import inside, restrict
+from cholax.stats.constraints import ConstrainedFactor, ConstrainedPlan, Constraints
 from cholax.stats.laplace.mode import Objective, Options, find_mode
 from cholax.stats.laplace.status import LaplaceStatus
 
@@ -43,23 +37,15 @@ class Problem:
         energy: `energy(u, *residuals)`, f.
         expansion: its value, gradient and Hessian in u.
         pattern: of the Hessian.
-        plan: of the Hessian on what constraints leave when some are eliminated.
-        constraints: the plane, or None.
+        plan: of its factorisation under the constraints.
         options: of the search.
     """
 
     energy: Callable[..., jax.Array]
     expansion: Callable[..., Any]
     pattern: Pattern
-    plan: Plan
-    constraints: Constraints | None
+    plan: ConstrainedPlan
     options: Options
-
-    @property
-    def pins(self) -> tuple[int, ...]:
-        """Variables pinned while factoring."""
-        rows = remaining(self.constraints)
-        return () if rows is None else rows.pins
 
     def gradient(self, u: jax.Array, residuals: Sequence[Any]) -> jax.Array:
         """∇f in u."""
@@ -69,24 +55,22 @@ class Problem:
         """Entries of H(u, θ) on the pattern."""
         return self.expansion(u, *residuals)[2].values
 
-    def plane(self, e: jax.Array | None) -> Constraints | None:
+    def constraints(self, e: jax.Array | None) -> Constraints | None:
         """The constraints with a right-hand side of this trace."""
-        return None if self.constraints is None else Constraints(self.constraints.rows, e)
+        return None if self.plan.rows is None else Constraints(self.plan.rows, e)
 
     def factorize(self, H: SparseMatrix) -> ConstrainedFactor:
-        """Factor a Hessian on the plane through the origin."""
-        left = inside(H, self.constraints)
-        factor = cholesky(pinned(left, self.pins), ordering=self.plan)
-        return restrict(H, left, self.plane(None), self.pins, None, factor)
+        """Factor a Hessian under A u = 0."""
+        return self.plan.factorize(H, self.constraints(None))
 
 
 class Approximation(NamedTuple):
-    """N(û, H⁻¹) on the plane, in arrays; `factor` puts them together.
+    """N(û, H⁻¹) under the constraints, in arrays; `factor` puts them together.
 
     Attributes:
         mode: û.
         values: entries of H(û, θ).
-        panels: of the Cholesky factor of H, pinned.
+        panels: of the Cholesky factor of H, regularised.
         pivot: its status.
         status: of the search.
     """
@@ -98,11 +82,9 @@ class Approximation(NamedTuple):
     status: LaplaceStatus
 
     def factor(self, problem: Problem, e: jax.Array | None) -> ConstrainedFactor:
-        """The factor of H(û, θ) on the plane."""
+        """The factor of H(û, θ) under A u = e."""
         H = SparseMatrix(self.values, problem.pattern)
-        left = inside(H, problem.constraints)
-        made = Factor(pinned(left, problem.pins), problem.plan, self.panels, self.pivot)
-        return restrict(H, left, problem.plane(e), problem.pins, None, made)
+        return problem.plan.factorize(H, problem.constraints(e), (self.panels, self.pivot))
 
 
 def approximate(
@@ -130,7 +112,7 @@ def _search(problem: Problem, start: jax.Array, e: Any, residuals: Sequence[Any]
         value=lambda u: problem.energy(u, *residuals),
         expansion=lambda u: problem.expansion(u, *residuals),
         factorize=problem.factorize,
-        constraints=problem.plane(e),
+        constraints=problem.constraints(e),
     )
     u, H, factor, status = find_mode(objective, start, problem.options)
     (_, panels, pivot), _ = factor.factor.tree_flatten()
@@ -166,8 +148,8 @@ def _tangent(problem: Problem, found: Approximation, primals: Any, tangents: Any
     else:
         du = keep(ok, factor.solve_affine(-change, keep(ok, de)))
     dH = keep(ok, jax.jvp(entries, (found.mode, *values), (du, *directions))[1])
-    ref = primitives.Ref(problem.plan)
-    change = inside(SparseMatrix(dH, problem.pattern), problem.constraints)
+    ref = primitives.Ref(problem.plan.plan)
+    change = problem.plan.reduced(SparseMatrix(dH, problem.pattern))
     dA = primitives.scatter(primitives.value_map(ref), change.values)
     zeros = jax.tree.map(_zero, found)
     panels = keep(ok, primitives.cholesky_tangent(ref, found.panels, dA))

@@ -42,12 +42,14 @@ class LaplaceStatus(NamedTuple):
         iterations: Newton iterations, each with a new Hessian.
         factorizations: Cholesky factorisations, those of shifted Hessians included.
         gradient_norm: largest entry of the gradient of log_joint at the last iterate (of its
-            projection on the plane of the constraints).
+            projection on the null space of the constraints).
         error: estimated error of the mode, largest over the entries, in units of their conditional
             standard deviation.
-        definite: whether the Hessian of −log_joint is positive definite there, on the plane.
+        definite: whether the Hessian of −log_joint is positive definite there, under
+            the constraints.
         pivot: place in u of the first pivot that is not positive, or -1. Where `definite` is False
-            and pivot is -1, the Hessian is singular up to rounding, or indefinite on the plane.
+            and pivot is -1, the Hessian is singular up to rounding, or not definite under
+            the constraints.
         code: the reason as an integer; `reason()` reads it.
     """
 

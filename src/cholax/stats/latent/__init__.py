@@ -4,23 +4,23 @@
 entry against dense twins and finite differences.
 """
 
+from cholax.stats.latent._autoregressive import ar1 as ar1
+from cholax.stats.latent._besag import besag as besag
+from cholax.stats.latent._bym2 import bym2 as bym2
+from cholax.stats.latent._conditional import leroux as leroux
+from cholax.stats.latent._conditional import proper_car as proper_car
+from cholax.stats.latent._correlated import iidkd as iidkd
+from cholax.stats.latent._generic import generic as generic
+from cholax.stats.latent._iid import iid as iid
+from cholax.stats.latent._kronecker import kronecker as kronecker
+from cholax.stats.latent._matern import matern as matern
 from cholax.stats.latent._model import Hyperparameter as Hyperparameter
 from cholax.stats.latent._model import LatentModel as LatentModel
 from cholax.stats.latent._model import Parametrization as Parametrization
-from cholax.stats.latent.autoregressive import ar1 as ar1
-from cholax.stats.latent.besag import besag as besag
-from cholax.stats.latent.bym2 import bym2 as bym2
-from cholax.stats.latent.conditional import leroux as leroux
-from cholax.stats.latent.conditional import proper_car as proper_car
-from cholax.stats.latent.correlated import iidkd as iidkd
-from cholax.stats.latent.generic import generic as generic
+from cholax.stats.latent._random_walk import rw1 as rw1
+from cholax.stats.latent._random_walk import rw2 as rw2
+from cholax.stats.latent._simultaneous import sar as sar
 from cholax.stats.latent.graph import Graph as Graph
-from cholax.stats.latent.iid import iid as iid
-from cholax.stats.latent.kronecker import kronecker as kronecker
-from cholax.stats.latent.matern import matern as matern
-from cholax.stats.latent.random_walk import rw1 as rw1
-from cholax.stats.latent.random_walk import rw2 as rw2
-from cholax.stats.latent.simultaneous import sar as sar
 
 LATENT_MODELS = {
     "iid": iid,

@@ -15,10 +15,8 @@ from cholax._core.errors import ArgumentError, DtypeError, ShapeError
 from cholax._core.pickling import Remade
 from cholax.linalg import SparseMatrix
 from cholax.patterns import Pattern
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.null_space import as_null_space
+from cholax.stats.constraints import EMPTY, Constraints, as_null_space, support_rows
 from cholax.stats.gmrf import GMRF
-from cholax.stats.gmrf.plane import EMPTY, plane_rows
 from cholax.stats.support import POSITIVE, Support
 
 Hypers = dict[str, jax.Array]
@@ -100,8 +98,8 @@ class LatentModel(Remade):
 
     @cached_property
     def dimension(self) -> int:
-        """Dimension in which the density is normalised: the rank of the precision on the plane."""
-        rows, _ = plane_rows(
+        """Dimension in which the density is normalised: that of the support."""
+        rows, _ = support_rows(
             None if self.constraints is None else self.constraints.rows, self._null
         )
         return self.n - (0 if rows is None else rows.k)
@@ -145,15 +143,15 @@ class LatentModel(Remade):
     def log_det(self, **hyper: ArrayLike) -> jax.Array:
         """Logarithm of the (generalised) determinant that normalises the density.
 
-        log |ZᵀQZ| with Z an orthonormal basis of the plane of the constraints and of the flat
-        directions on it: log |Q| for a proper model without constraints, the sum of the logarithms
+        log |ZᵀQZ| with Z an orthonormal basis of what constraints and flat directions leave
+        free: log |Q| for a proper model without constraints, the sum of the logarithms
         of the non-zero eigenvalues for an intrinsic one. Families that know a cheaper way than a
         factorisation of Q use it, most of them a closed form.
         """
         return self(**hyper).log_det()
 
     def log_prob(self, x: ArrayLike, **hyper: ArrayLike) -> jax.Array:
-        """Log-density of points of the plane of the constraints, `GMRF.log_prob`."""
+        """Log-density of points that satisfy the constraints, `GMRF.log_prob`."""
         return self(**hyper).log_prob(x)
 
     def effect(self, z: ArrayLike, **hyper: ArrayLike) -> jax.Array:

@@ -4,21 +4,21 @@
 every entry against quadrature and finite differences.
 """
 
+from cholax.stats.priors._common import beta as beta
+from cholax.stats.priors._common import exponential as exponential
+from cholax.stats.priors._common import gamma as gamma
+from cholax.stats.priors._common import half_normal as half_normal
+from cholax.stats.priors._common import half_t as half_t
+from cholax.stats.priors._common import normal as normal
+from cholax.stats.priors._common import uniform as uniform
+from cholax.stats.priors._lkj import lkj as lkj
+from cholax.stats.priors._lkj import lkj_cholesky as lkj_cholesky
+from cholax.stats.priors._pc_ar1 import pc_ar1 as pc_ar1
+from cholax.stats.priors._pc_bym2_phi import pc_bym2_phi as pc_bym2_phi
+from cholax.stats.priors._pc_matern import pc_matern as pc_matern
+from cholax.stats.priors._pc_precision import pc_precision as pc_precision
 from cholax.stats.priors._prior import Prior as Prior
 from cholax.stats.priors._prior import UnconstrainedPrior as UnconstrainedPrior
-from cholax.stats.priors.common import beta as beta
-from cholax.stats.priors.common import exponential as exponential
-from cholax.stats.priors.common import gamma as gamma
-from cholax.stats.priors.common import half_normal as half_normal
-from cholax.stats.priors.common import half_t as half_t
-from cholax.stats.priors.common import normal as normal
-from cholax.stats.priors.common import uniform as uniform
-from cholax.stats.priors.lkj import lkj as lkj
-from cholax.stats.priors.lkj import lkj_cholesky as lkj_cholesky
-from cholax.stats.priors.pc_ar1 import pc_ar1 as pc_ar1
-from cholax.stats.priors.pc_bym2_phi import pc_bym2_phi as pc_bym2_phi
-from cholax.stats.priors.pc_matern import pc_matern as pc_matern
-from cholax.stats.priors.pc_precision import pc_precision as pc_precision
 
 PRIORS = {
     "normal": normal,

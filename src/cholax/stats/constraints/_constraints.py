@@ -1,4 +1,8 @@
-"""`Constraints`: linear conditions A x = e that hold exactly."""
+"""`Constraints`: linear constraints A x = e that hold exactly, and products with their rows.
+
+Products are along the last axis of their argument. Where rows are eliminated, x = A⁺e + B u, the
+others are dense rows on u, and everything follows from both.
+"""
 
 from typing import Any, final
 
@@ -9,9 +13,8 @@ import numpy as np
 from cholax._core.dtypes import check_values
 from cholax._core.errors import DtypeError, ShapeError, StructureError
 from cholax._core.pickling import Portable
-from cholax.stats.constraints import products
-from cholax.stats.constraints.elimination import Elimination
-from cholax.stats.constraints.rows import Rows
+from cholax.linalg.constants import constant
+from cholax.stats.constraints._rows import Rows
 
 
 @final
@@ -82,35 +85,45 @@ class Constraints(Portable):
     def residual(self, x: Any) -> jax.Array:
         """A x − e, of shape `(..., k)` for x of shape `(..., n)`."""
         x = _vectors(x, self.n, "Constraints.residual")
-        return products.times(self.rows, x) - self.right_hand_side(x.dtype)
+        return times(self.rows, x) - self.right_hand_side(x.dtype)
 
     def project(self, x: Any) -> jax.Array:
-        """The point of the plane nearest to x: x + Aᵀ(AAᵀ)⁻¹(e − A x), of x's shape."""
+        """The point of A x = e nearest to x: x + Aᵀ(AAᵀ)⁻¹(e − A x), of x's shape."""
         x = _vectors(x, self.n, "Constraints.project")
-        return x - products.shortest(self.rows, self.residual(x))
+        return x - shortest(self.rows, self.residual(x))
 
     def coordinates(self, x: Any) -> jax.Array:
-        """Orthonormal coordinates y = Zᵀx on the plane, `(..., n − k)` for x of shape `(..., n)`.
+        """Orthonormal coordinates y = Zᵀx on A x = e, `(..., n − k)` for x of shape `(..., n)`.
 
         Z is the basis of the null space of A that `point` uses, the trailing columns of k
         Householder reflections; it is never formed.
         """
         x = _vectors(x, self.n, "Constraints.coordinates")
-        return products.coordinates(self.rows, x)
+        return _coordinates(self.rows, x)
 
     def point(self, y: Any) -> jax.Array:
-        """The point of the plane with coordinates y: Aᵀ(AAᵀ)⁻¹e + Z y, of length-preserving Z.
+        """The point of A x = e with coordinates y: Aᵀ(AAᵀ)⁻¹e + Z y, of length-preserving Z.
 
         Example:
             >>> import cholax.stats as cs, numpy as np
-            >>> plane = cs.Constraints(np.ones(3), np.array([6.0]))
-            >>> x = plane.point(np.array([1.0, -2.0]))
-            >>> round(float(x.sum()), 4), plane.coordinates(x).round(4).tolist()
+            >>> total = cs.Constraints(np.ones(3), np.array([6.0]))
+            >>> x = total.point(np.array([1.0, -2.0]))
+            >>> round(float(x.sum()), 4), total.coordinates(x).round(4).tolist()
             (6.0, [1.0, -2.0])
         """
         y = _vectors(y, self.n - self.k, "Constraints.point")
-        shortest = products.shortest(self.rows, self.right_hand_side(y.dtype))
-        return shortest + products.from_coordinates(self.rows, y)
+        nearest = shortest(self.rows, self.right_hand_side(y.dtype))
+        return nearest + _from_coordinates(self.rows, y)
+
+    def magnitude(self, x: jax.Array) -> jax.Array:
+        """|A| |x|, `(..., k)`: A x below a few rounding units of it is rounding error."""
+        if self.rows.local is None:
+            return jnp.abs(x) @ jnp.abs(constant(self.rows, "matrix", x.dtype)).T
+        return self.rows.magnitudes.along(jnp.abs(x), transpose=True)
+
+    def tangential(self, x: jax.Array) -> jax.Array:
+        """The part of x in the null space of A, ZZᵀx: the point of A x = 0 nearest to x."""
+        return x - shortest(self.rows, times(self.rows, x))
 
     def right_hand_side(self, dtype: Any) -> jax.Array:
         """The right-hand side e, zeros where it was left out; `DtypeError` rather than a cast."""
@@ -157,13 +170,49 @@ def as_constraints(constraints: Any, n: int, where: str) -> Constraints | None:
     return constraints if constraints.k else None
 
 
-def eliminated(constraints: Constraints | None) -> Elimination | None:
-    """The rows that are eliminated; None where there are not many of them."""
-    return None if constraints is None else constraints.rows.local
+def times(rows: Rows, x: jax.Array) -> jax.Array:
+    """A x, `(..., k)` for x of shape `(..., n)`."""
+    if rows.local is None:
+        return x @ constant(rows, "matrix", x.dtype).T
+    return rows.operator.along(x, transpose=True)
 
 
-def remaining(constraints: Constraints | None) -> Rows | None:
-    """The rows that are not eliminated, on the coordinates that are left; None for none."""
-    if constraints is None or constraints.rows.rest.k == 0:
-        return None
-    return constraints.rows.rest
+def shortest(rows: Rows, e: jax.Array) -> jax.Array:
+    """A⁺e, the shortest solution of A x = e, `(..., n)` for e of shape `(..., k)`."""
+    if rows.local is None:
+        return e @ pseudo_inverse(rows, e.dtype).T
+    start, left = particular(rows, e)
+    return start + rows.local.basis.along(shortest(rows.rest, left))
+
+
+def pseudo_inverse(rows: Rows, dtype: Any) -> jax.Array:
+    """A⁺ of dense rows."""
+    if rows.are_orthonormal:
+        return constant(rows, "matrix", dtype).T
+    return constant(rows, "pseudo_inverse", dtype)
+
+
+def particular(rows: Rows, e: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The shortest solution of the rows that are eliminated, and what is left of e for the rest."""
+    local = rows.local
+    assert local is not None
+    start = local.inverse.along(e[..., local.rows])
+    left = (e - times(rows, start))[..., rows.rest_rows]
+    return start, left @ jnp.asarray(rows.rest_scale.T, e.dtype)
+
+
+def _coordinates(rows: Rows, x: jax.Array) -> jax.Array:
+    """Zᵀx, Z an orthonormal basis of the null space of A."""
+    if rows.local is not None:
+        return _coordinates(rows.rest, rows.local.basis.along(x, transpose=True))
+    Y, T = (jnp.asarray(part, x.dtype) for part in rows.reflectors)
+    return (x - ((x @ Y) @ T) @ Y.T)[..., rows.k :]
+
+
+def _from_coordinates(rows: Rows, y: jax.Array) -> jax.Array:
+    """Z y."""
+    if rows.local is not None:
+        return rows.local.basis.along(_from_coordinates(rows.rest, y))
+    Y, T = (jnp.asarray(part, y.dtype) for part in rows.reflectors)
+    x = jnp.concatenate([jnp.zeros((*y.shape[:-1], rows.k), y.dtype), y], axis=-1)
+    return x - ((x @ Y) @ T.T) @ Y.T

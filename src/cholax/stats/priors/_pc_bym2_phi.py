@@ -9,7 +9,7 @@ import numpy as np
 
 from cholax._core.errors import ArgumentError
 from cholax._core.pickling import recipe
-from cholax.stats.latent.besag import structure
+from cholax.stats.latent._besag import structure
 from cholax.stats.latent.graph import Graph, Singletons, check_singletons
 from cholax.stats.priors._prior import Prior, check_probability
 from cholax.stats.support import UNIT

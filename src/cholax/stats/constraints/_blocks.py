@@ -1,11 +1,12 @@
-"""BᵀQB and BΣBᵀ for a B that acts on groups of variables, block by block.
+"""Products with the sparse basis B of an elimination, which acts on groups of variables.
 
-Q is read into dense blocks, one for each pair of groups that it couples; B_gᵀ Q_gh B_h is a matrix
-product per block, and the entries of the products are those of BᵀQB. The way back, Σ ↦ BΣBᵀ on the
-pattern of Q, is the same with read and written sides exchanged. All maps are linear in the values.
+`Grouped` is B itself, for vectors. `Blocks` makes BᵀQB and BΣBᵀ: Q is read into dense blocks, one
+for each pair of groups that it couples; B_gᵀ Q_gh B_h is a matrix product per block, and the
+entries of the products are those of BᵀQB. The way back, Σ ↦ BΣBᵀ on the pattern of Q, is the same
+with read and written sides exchanged. All maps are linear in the values.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,10 +16,91 @@ import numpy as np
 import scipy.sparse as sp
 
 from cholax import primitives
+from cholax.linalg.constants import Operator, constant
 from cholax.patterns import Pattern
 from cholax.patterns.indexing import check_count, from_sorted
 from cholax.primitives import EntryMap
-from cholax.stats.constraints.held import constant
+
+
+class Stack:
+    """Blocks of groups of one shape.
+
+    Attributes:
+        variables: `(g, s)` the rows of each block.
+        blocks: `(g, s, w)`, or `(1, s, w)` for all, whose columns follow each other.
+    """
+
+    def __init__(self, variables: np.ndarray, blocks: np.ndarray) -> None:
+        self.variables = variables
+        self.blocks = blocks
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of all blocks."""
+        return len(self.variables) * self.blocks.shape[2]
+
+    def product(self, x: jax.Array, transpose: bool) -> jax.Array:
+        """All blocks times the parts of x that follow each other, `(g·w, ...)` to `(g·s, ...)`."""
+        if self.blocks.shape == (1, 1, 1) and self.blocks[0, 0, 0] == 1:
+            return x
+        g, tail = len(self.variables), x.shape[1:]
+        M = constant(self, "blocks", x.dtype)
+        M = M[0] if len(M) == 1 else M
+        into, out = ("s", "w") if transpose else ("w", "s")
+        subscripts = f"g{into}...,{'g' if M.ndim == 3 else ''}sw->g{out}..."
+        made = jnp.einsum(subscripts, x.reshape(g, -1, *tail), M, precision="highest")
+        return made.reshape(-1, *tail)
+
+
+class Grouped(Operator):
+    """A matrix of n rows whose columns are those of stacks of blocks, on different variables."""
+
+    def __init__(self, n: int, stacks: Sequence[Stack]) -> None:
+        self.n = n
+        self.stacks = tuple(stacks)
+        self.width = sum(stack.columns for stack in stacks)
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The variables of all stacks, and the place of each variable among them, -1 for none."""
+        order = np.concatenate(
+            [np.zeros(0, np.int32), *(np.ravel(s.variables) for s in self.stacks)]
+        ).astype(np.int32)
+        places = np.full(self.n, -1, np.int32)
+        places[order] = np.arange(order.size)
+        return order, places
+
+    def matrix(self) -> Any:
+        """The same as a SciPy CSC matrix, made anew."""
+        i, j, entries, first = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)], 0
+        for stack in self.stacks:
+            (g, s), w = stack.variables.shape, stack.blocks.shape[2]
+            columns = first + np.arange(g * w).reshape(g, 1, w)
+            i.append(np.broadcast_to(stack.variables[:, :, None], (g, s, w)).ravel())
+            j.append(np.broadcast_to(columns, (g, s, w)).ravel())
+            entries.append(np.broadcast_to(stack.blocks, (g, s, w)).ravel())
+            first += g * w
+        at = np.concatenate(i).astype(np.int32), np.concatenate(j).astype(np.int32)
+        made = sp.coo_array((np.concatenate(entries), at), shape=(self.n, self.width)).tocsc()
+        made.sort_indices()
+        return made
+
+    def __call__(self, x: jax.Array, *, transpose: bool = False) -> jax.Array:
+        """M x or Mᵀx."""
+        order, places = self._rows
+        if transpose:
+            x = jnp.take(x, order, axis=0, mode="clip")
+        made, first = [], 0
+        for stack in self.stacks:
+            last = first + (stack.variables.size if transpose else stack.columns)
+            made.append(stack.product(x[first:last], transpose))
+            first = last
+        tail = x.shape[1:]
+        if transpose:
+            return jnp.concatenate([jnp.zeros((0, *tail), x.dtype), *made])
+        # The zero behind them all is for variables in no block.
+        every = jnp.concatenate([*made, jnp.zeros((1, *tail), x.dtype)])
+        return jnp.take(every, np.where(places < 0, order.size, places), axis=0, mode="clip")
 
 
 class Shape:

@@ -13,9 +13,8 @@ from cholax._core.errors import UnsupportedError
 from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix, kron
 from cholax.linalg.maps import kron as kron_maps
-from cholax.stats.constraints import Constraints, groups
-from cholax.stats.constraints.rows import LARGEST
-from cholax.stats.latent._intrinsic import pins_of
+from cholax.stats.constraints import Constraints, _elimination
+from cholax.stats.constraints._rows import LARGEST_BYTES
 from cholax.stats.latent._model import (
     PRECISION,
     SD,
@@ -84,7 +83,7 @@ def kronecker(first: LatentModel, second: LatentModel) -> LatentModel:
         return shared * kron(A, B).values
 
     def log_det(shared: jax.Array, hypers: tuple[dict[str, jax.Array], ...]) -> jax.Array:
-        # On the plane ZᵀQZ is the product of the parts' own, whose ranks are their dimensions.
+        # On the support ZᵀQZ is the product of the parts' own, whose ranks are their dimensions.
         total = first.dimension * second.dimension * jnp.log(shared)
         for part, hyper, other in zip(parts, hypers, parts[::-1], strict=True):
             total = total + other.dimension * part.field(**hyper).log_det()
@@ -107,15 +106,16 @@ def _many(first: LatentModel, second: LatentModel) -> bool:
     ranks = [0 if p.null_space is None else p.null_space.shape[1] for p in (first, second)]
     fixed = [0 if p.constraints is None else p.constraints.k for p in (first, second)]
     rows = max(a * m + (n - a) * b for a, b in (ranks, fixed))
-    if rows >= groups.MANY and min(n, m) > groups.LARGEST and 8 * rows * n * m > LARGEST:
+    many, largest = rows >= _elimination.MANY, _elimination.LARGEST_GROUP
+    if many and min(n, m) > largest and 8 * rows * n * m > LARGEST_BYTES:
         raise UnsupportedError(
             f"kronecker: the null space of {first.name} on {n} variables ⊗ {second.name} on {m} "
             f"has {rows} dimensions, dense rows of {8 * rows * n * m / 2**30:.1f} GiB; they may "
-            f"take {LARGEST / 2**30:.0f} GiB, unless one part has at most {groups.LARGEST} "
+            f"take {LARGEST_BYTES / 2**30:.0f} GiB, unless one part has at most {largest} "
             "variables. Make one part proper: ar1 for a random walk, leroux or proper_car for "
             "besag."
         )
-    return rows >= groups.MANY
+    return many
 
 
 def _null_space(first: LatentModel, second: LatentModel) -> Any:
@@ -158,9 +158,9 @@ def _constraints(first: LatentModel, second: LatentModel) -> Constraints | None:
     if A is not None and B is not None:
         # The rows of one part tie these nodes to the others, so the other part's repeat those.
         if _many(first, second) and B.k * n > A.k * m:
-            inner[list(pins_of(B.basis))] = False
+            inner[list(B.pivots)] = False
         else:
-            outer[list(pins_of(A.basis))] = False
+            outer[list(A.pivots)] = False
     if A is not None:
         rows.append(sp.kron(A.sparse, _identity(m)[inner]))
     if B is not None:

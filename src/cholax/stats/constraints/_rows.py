@@ -14,15 +14,14 @@ from jax.core import Tracer
 from cholax._core.dtypes import read_array
 from cholax._core.errors import DtypeError, ShapeError, StructureError, UnsupportedError
 from cholax._core.pickling import Portable
+from cholax.linalg.constants import FixedMatrix
 from cholax.linalg.matrix import SparseMatrix
-from cholax.stats.constraints.elimination import Elimination
-from cholax.stats.constraints.grouped import Fixed
-from cholax.stats.constraints.groups import local_groups
+from cholax.stats.constraints._elimination import Elimination, local_groups
 
 # Smallest singular value, relative to the largest of rows of length one, of independent rows.
 RANK_TOLERANCE = 1e-10
 # Bytes that a dense array of k rows may take; factorisations need several times as much.
-LARGEST = 2**30
+LARGEST_BYTES = 2**30
 
 
 @final
@@ -44,7 +43,7 @@ class Rows(Portable):
         UnsupportedError: traced numbers, or more than a gibibyte of rows that cannot be eliminated.
 
     Example:
-        >>> from cholax.stats.constraints.rows import Rows
+        >>> from cholax.stats.constraints import Rows
         >>> Rows([1.0, 1.0, 0.0]).matrix.shape
         (1, 3)
     """
@@ -132,14 +131,14 @@ class Rows(Portable):
         return self._given if self._groups else _canonical(self._given)
 
     @cached_property
-    def operator(self) -> Fixed:
+    def operator(self) -> FixedMatrix:
         """The transpose of the coefficients as an operator in JAX."""
-        return Fixed(self.sparse.T)
+        return FixedMatrix(self.sparse.T)
 
     @cached_property
-    def magnitudes(self) -> Fixed:
+    def magnitudes(self) -> FixedMatrix:
         """The transpose of the absolute coefficients as an operator in JAX."""
-        return Fixed(abs(self.operator.matrix))
+        return FixedMatrix(abs(self.operator.matrix))
 
     @cached_property
     def _split(self) -> "_Split":
@@ -226,12 +225,15 @@ class Rows(Portable):
         return basis @ right / self.lengths
 
     @cached_property
-    def pins(self) -> tuple[int, ...]:
-        """The k variables on which the rows are best independent, by pivoted QR.
+    def pivots(self) -> tuple[int, ...]:
+        """The k variables on which the rows are best independent, by pivoted QR; sorted.
 
-        Holding these variables fixes every combination of the rows.
+        A combination of the rows that vanishes on these variables vanishes.
         """
-        return pivots(self.basis)
+        if self.k == 0:
+            return ()
+        order = cast("Any", scipy.linalg.qr(self.basis.T, mode="r", pivoting=True))[1]
+        return tuple(sorted(int(i) for i in order[: self.k]))
 
     @cached_property
     def orthonormal(self) -> Any:
@@ -255,15 +257,6 @@ class Rows(Portable):
             return bool(np.min(lengths) > 1 - RANK_TOLERANCE)
         cosines = np.linalg.svd(self.basis.T @ other.basis, compute_uv=False)
         return bool(np.min(cosines) > 1 - RANK_TOLERANCE)
-
-
-def pivots(basis: np.ndarray) -> tuple[int, ...]:
-    """Rows of an `(n, k)` basis that are best independent of each other, sorted."""
-    k = basis.shape[1]
-    if k == 0:
-        return ()
-    order = cast("Any", scipy.linalg.qr(basis.T, mode="r", pivoting=True))[1]
-    return tuple(sorted(int(i) for i in order[:k]))
 
 
 def stacked(parts: Sequence[Rows], where: str) -> Rows:
@@ -349,11 +342,12 @@ def _dense(matrix: Any, where: str) -> np.ndarray:
     if not scipy.sparse.issparse(matrix):
         return matrix
     k, n = matrix.shape
-    if 8 * k * n > LARGEST:
+    if 8 * k * n > LARGEST_BYTES:
         raise UnsupportedError(
             f"{where}: {k} rows of {n} numbers that cannot be eliminated take "
-            f"{8 * k * n / 2**30:.1f} GiB as a dense array; they may take {LARGEST / 2**30:.0f} "
-            "GiB. Rows on small disjoint groups of variables are kept sparse; leave others out."
+            f"{8 * k * n / 2**30:.1f} GiB as a dense array; they may take "
+            f"{LARGEST_BYTES / 2**30:.0f} GiB. Rows on small disjoint groups of variables are "
+            "kept sparse; leave others out."
         )
     return np.ascontiguousarray(matrix.toarray())
 

@@ -8,9 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from cholax._core.pickling import recipe
-from cholax.stats.constraints import Constraints
+from cholax.stats.constraints import Constraints, intrinsic
 from cholax.stats.latent._combination import combination
-from cholax.stats.latent._intrinsic import intrinsic
 from cholax.stats.latent._model import LatentModel, with_precision
 from cholax.stats.latent.graph import Graph, Singletons, check_singletons
 

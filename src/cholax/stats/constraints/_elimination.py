@@ -7,26 +7,98 @@ touches, all of these make up a sparse B with orthonormal columns, and x = A⁺e
     constrained in x: Q, A          into, free in u: BᵀQB
 
 exactly. BᵀQB is sparse where Q is: a dense block for each pair of groups that Q couples. Log
-determinants on the plane stay the same, covariances are BΣBᵀ, draws B u.
+determinants under the constraints stay the same, covariances are BΣBᵀ, draws B u.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.sparse as sp
 
-from cholax.patterns import Pattern
-from cholax.stats.constraints.blocks import Blocks, Shape
-from cholax.stats.constraints.grouped import Grouped, Stack
-from cholax.stats.constraints.groups import Group
+from cholax._core.errors import StructureError, UnsupportedError
+from cholax._core.options import shown
+from cholax.analysis import Plan, analyze
+from cholax.linalg.cholesky import plan_for
+from cholax.linalg.factor_maps import FILLED
+from cholax.ordering import Given, resolve
+from cholax.patterns import Pattern, algebra
+from cholax.patterns.cache import memoise
+from cholax.primitives import EntryMap
+from cholax.stats.constraints._blocks import Blocks, Grouped, Shape, Stack
 
+# Fewer rows than this are treated by a dense low-rank correction, which is then as fast.
+MANY = 64
+# Most variables of one group, whose block of the eliminated matrix is dense.
+LARGEST_GROUP = 256
 # More different sizes of groups than this are padded to powers of two: each pair is one product.
 _SHAPES = 6
 # Patterns whose blocks are kept with an elimination.
 _KEPT = 8
+
+Group = tuple[np.ndarray, np.ndarray]
+
+
+def local_groups(A: Any) -> list[Group]:
+    """Groups of rows with few variables in all, no variable in two of them; none if not many.
+
+    Rows are taken by their number of variables, the shortest first. One whose variables lie in
+    several groups joins them, unless that would be too large a group: it is left over.
+
+    Args:
+        A: `(k, n)` array or SciPy matrix.
+
+    Returns:
+        Pairs (variables, rows) of sorted index arrays; empty for fewer than `MANY` rows in all.
+    """
+    k, n = A.shape
+    if k < MANY:
+        return []
+    A = sp.csr_array(A, copy=True)
+    A.sum_duplicates()
+    A.eliminate_zeros()
+    counts = np.diff(A.indptr)
+    if np.sum((counts > 0) & (counts <= LARGEST_GROUP)) < MANY:
+        return []
+    group_of = np.full(n, -1, np.int64)
+    variables: list[np.ndarray | None] = []
+    rows: list[list[int]] = []
+    for row in np.argsort(counts, kind="stable"):
+        if not counts[row]:
+            continue
+        if counts[row] > LARGEST_GROUP:
+            break
+        own = A.indices[A.indptr[row] : A.indptr[row + 1]]
+        touched = group_of[own]
+        joined = np.unique(touched[touched >= 0])
+        fresh = own[touched < 0]
+        members = [variables[g] for g in joined]
+        if fresh.size + sum(len(v) for v in members if v is not None) > LARGEST_GROUP:
+            continue
+        if joined.size:
+            target = int(joined[0])
+        else:
+            target = len(rows)
+            variables.append(None)
+            rows.append([])
+        rows[target].append(int(row))
+        if not fresh.size and joined.size == 1:
+            continue
+        merged = np.concatenate([*(v for v in members if v is not None), fresh])
+        group_of[merged] = target
+        variables[target] = merged
+        for other in joined[1:]:
+            rows[target] += rows[other]
+            variables[other], rows[other] = None, []
+    found = [
+        (np.sort(v), np.array(sorted(r)))
+        for v, r in zip(variables, rows, strict=True)
+        if v is not None
+    ]
+    return found if sum(len(r) for _, r in found) >= MANY else []
 
 
 class Elimination:
@@ -181,6 +253,75 @@ class Elimination:
             self._blocks.popitem(last=False)
         return found
 
+    def plan(self, pattern: Pattern, ordering: Any, where: str) -> Plan:
+        """The plan for BᵀQB, Q on a pattern, ordered by groups.
+
+        All coordinates of a group have the same neighbours, so an order of the groups is as good as
+        one of the coordinates, and found in a fraction of the time.
+        """
+        blocks = self.blocks(pattern)
+        if isinstance(ordering, Plan):
+            if ordering.pattern == blocks.inner:
+                return ordering
+            ordering = plan_for(pattern, ordering, where).perm
+        strategy = resolve(ordering)
+        if isinstance(strategy, Given):  # groups in the order in which their variables first appear
+            _, first = np.unique(self.group_of[strategy.order(pattern)], return_index=True)
+            groups = np.argsort(first)
+        else:
+            groups = analyze(blocks.quotient, strategy).perm
+        rank = np.empty(groups.size, np.int64)
+        rank[groups] = np.arange(groups.size)
+        return analyze(blocks.inner, np.argsort(rank[self.groups], kind="stable"))
+
+    def covering(self, pattern: Any, own: Pattern, plan: Plan) -> "Covering":
+        """A pattern of results BΣBᵀ, checked against the plan of what is left.
+
+        Args:
+            pattern: None for the matrix's own; or any pattern.
+            own: the pattern of the matrix.
+            plan: of the matrix on what is left.
+
+        Raises:
+            StructureError: entries that the selected inverse does not give.
+            UnsupportedError: the filled pattern.
+        """
+        pattern = own if pattern is None else getattr(pattern, "pattern", pattern)
+        if isinstance(pattern, str) and pattern == FILLED:
+            raise UnsupportedError(
+                'selected_inverse: pattern="filled" is not known where constraints are eliminated. '
+                "Pass None or a pattern."
+            )
+        if not isinstance(pattern, Pattern):
+            raise StructureError(
+                f"selected_inverse: pattern must be None or a Pattern, got {shown(pattern)}. "
+                "Build one with cx.Pattern(shape, indptr, indices)."
+            )
+        if pattern.shape != own.shape:
+            raise StructureError(
+                f"selected_inverse: need a pattern of shape {own.shape}, got {pattern.shape}."
+            )
+        covering = _covering(pattern)
+        inner = self.blocks(covering.symmetric).inner
+        missing = np.flatnonzero(np.asarray(plan.locate(inner)) < 0)
+        if missing.size:
+            k = missing[0]
+            i, j = self.variable_of[[inner.rows[k], inner.columns[k]]]
+            raise StructureError(
+                "selected_inverse: the pattern must lie inside the filled pattern of L + Lᵀ, but "
+                f"entry ({i}, {j}) does not. Solve for that column of the inverse, or add the "
+                "entry to A's pattern with a zero value."
+            )
+        return covering
+
+
+class Covering(NamedTuple):
+    """A pattern asked for, a symmetric one that covers it, and where its entries lie there."""
+
+    pattern: Pattern
+    symmetric: Pattern
+    source: EntryMap
+
 
 def _by_shape(groups: list[Group]) -> dict[tuple[int, int], list[int]]:
     found: dict[tuple[int, int], list[int]] = {}
@@ -200,3 +341,25 @@ def _dense(A: Any, rows: np.ndarray, variables: np.ndarray) -> np.ndarray:
     owner = np.repeat(np.arange(g * k), np.diff(picked.indptr))
     out[owner, place[picked.indices]] = picked.data
     return out.reshape(g, k, s)
+
+
+@memoise
+def _covering(pattern: Pattern) -> Covering:
+    if pattern.symmetric:
+        same = EntryMap(np.arange(pattern.nnz), pattern.nnz)
+        return Covering(pattern, pattern, same)
+    symmetric, _, _ = algebra.fold(pattern)
+    both, source = algebra.expand(symmetric)
+    # Both are sorted by column, then row.
+    n = pattern.shape[0]
+    keys = both.columns.astype(np.int64) * n + both.rows
+    wanted = pattern.columns.astype(np.int64) * n + pattern.rows
+    return Covering(
+        pattern, symmetric, EntryMap(source[np.searchsorted(keys, wanted)], symmetric.nnz)
+    )
+
+
+@memoise
+def diagonal_pattern(n: int) -> Pattern:
+    """The pattern of a diagonal matrix."""
+    return Pattern((n, n), np.arange(n + 1), np.arange(n), symmetric=True)

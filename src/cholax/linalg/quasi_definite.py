@@ -2,7 +2,7 @@
 
 A quasi-definite matrix [M N; Nᵀ −T], M positive and T non-negative definite, needs no pivoting.
 Plain array operations: LAPACK calls in one program, batched by vmap, may wait for each other for
-ever on two cores, and the matrices here have one or two rows per constraint.
+ever on two cores, and the matrices here are small: one or two rows per constraint.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def quasi_definite(
 
 
 def _two(S: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One constraint and one pin, the common case: no loop, a quarter of the time to compile."""
+    """The common case: no loop, a quarter of the time to compile."""
     a, b, c = S[0, 0], S[0, 1], S[1, 1]
     ratio = b / a
     rest = c - ratio * b

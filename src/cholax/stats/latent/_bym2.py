@@ -10,11 +10,10 @@ import scipy.sparse as sp
 from cholax._core.errors import ArgumentError
 from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix, eye, hstack
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.rows import widened
+from cholax.stats.constraints import Constraints, widened
+from cholax.stats.latent._besag import Structure, structure
 from cholax.stats.latent._combination import combination
 from cholax.stats.latent._model import Hyperparameter, LatentModel, with_precision
-from cholax.stats.latent.besag import Structure, structure
 from cholax.stats.latent.graph import Graph, Singletons, check_singletons
 from cholax.stats.support import UNIT
 

@@ -11,7 +11,6 @@ from cholax._core.errors import StructureError
 from cholax._core.pickling import recipe
 from cholax.linalg import SparseMatrix
 from cholax.stats.constraints import Constraints
-from cholax.stats.latent._intrinsic import orthonormal
 from cholax.stats.latent._model import Hyperparameter, LatentModel, Parametrization
 from cholax.stats.support import REAL, Support
 
@@ -63,7 +62,7 @@ def generic(
         raise StructureError(
             f"{where}: the null space must have shape ({pattern.n}, k), got {V.shape}."
         )
-    V = orthonormal(V)
+    V = np.linalg.qr(V)[0]
     if V.shape[1]:
         _check_null_space(precision_of(**arrays), V, where)
 

@@ -1,6 +1,6 @@
 """A field given linear observations: with noise a new precision, without it new constraints."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,13 @@ from cholax.linalg.construct import from_dense, from_scipy
 from cholax.linalg.matrix import SparseMatrix
 from cholax.linalg.operations import congruence
 from cholax.patterns import Pattern
-from cholax.stats.constraints import Constraints
-from cholax.stats.constraints.rows import Rows, stacked
-from cholax.stats.gmrf.plane import observed_null_space
+from cholax.stats.constraints import Constraints, Rows, observed_null_space, stacked
+from cholax.stats.gmrf._field import Field
 
-if TYPE_CHECKING:
-    from cholax.stats.gmrf.gmrf import GMRF
+_F = TypeVar("_F", bound=Field)
 
 
-def condition(field: "GMRF", A: Any, y: Any, noise: Any) -> "GMRF":
+def condition(field: _F, A: Any, y: Any, noise: Any) -> _F:
     """The field given y = A x + noise."""
     where, dtype = "condition", field.precision.dtype
     shape = np.shape(A) if not isinstance(A, SparseMatrix) else A.shape
@@ -43,11 +41,11 @@ def condition(field: "GMRF", A: Any, y: Any, noise: Any) -> "GMRF":
     )
 
 
-def _ordering(field: "GMRF") -> Any:
+def _ordering(field: Field) -> Any:
     return field.ordering if isinstance(field.ordering, str) else field.ordering.perm
 
 
-def _exactly(field: "GMRF", A: Any, y: jax.Array) -> "GMRF":
+def _exactly(field: _F, A: Any, y: jax.Array) -> _F:
     rows, e = Rows(A, "condition"), y
     old = field.constraints
     if old is not None:
@@ -107,9 +105,9 @@ def _precision(noise: Any, m: int, dtype: Any) -> Any:
 
 
 def _posterior(
-    field: "GMRF", A: SparseMatrix, y: jax.Array, noise: Any, null: Any
+    field: Field, A: SparseMatrix, y: jax.Array, noise: Any, null: Any
 ) -> tuple[jax.Array, SparseMatrix]:
-    """Q' = Q + AᵀRA, and μ' = μ + d with Q'd = AᵀR(y − Aμ) on the plane."""
+    """Q' = Q + AᵀRA, and μ' = μ + d with Q'd = AᵀR(y − Aμ) under the constraints."""
     residual = y - A @ field.location
     if isinstance(noise, SparseMatrix):
         precision = field.precision + (A.T @ (noise @ A)).symmetrize()
@@ -124,8 +122,8 @@ def _posterior(
 
 
 @jax.jit
-def _shifted(field: "GMRF", b: jax.Array) -> jax.Array:
-    """Argument of the minimum of ½(x − μ)ᵀQ(x − μ) − bᵀ(x − μ) on the field's plane."""
+def _shifted(field: Field, b: jax.Array) -> jax.Array:
+    """Argument of the minimum of ½(x − μ)ᵀQ(x − μ) − bᵀ(x − μ) under the field's constraints."""
     factor, location = field.factor(), field.location
     if factor.constraints is None:
         return location + factor.solve(b)

@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike
 
 from cholax._core.errors import ArgumentError
 from cholax._core.pickling import recipe
-from cholax.stats.constraints import Constraints
+from cholax.stats.constraints import Constraints, intrinsic
 from cholax.stats.latent._combination import combination
-from cholax.stats.latent._intrinsic import intrinsic, orthonormal
 from cholax.stats.latent._model import LatentModel, with_precision
 from cholax.stats.latent._sizes import check_size
 
@@ -119,7 +118,7 @@ def rw2(
 def _random_walk(
     where: str, R: Any, null_space: np.ndarray, scaled: bool, constrain: Constrain
 ) -> LatentModel:
-    V = orthonormal(null_space)
+    V = np.linalg.qr(null_space)[0]
     n, rank = R.shape[0], R.shape[0] - V.shape[1]
     found = intrinsic(R, V, where=where)
     scale = float(np.exp(np.mean(np.log(found.variances)))) if scaled else 1.0

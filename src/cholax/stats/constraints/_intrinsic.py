@@ -1,11 +1,13 @@
 """Constants of intrinsic precisions, on the host and in double precision, by sparse Cholesky.
 
-For symmetric positive semi-definite R with orthonormal null space V and pins E (rows of the
-identity with EᵀV invertible), R_p = R + γEEᵀ is positive definite, and exactly
+For symmetric positive semi-definite R with orthonormal null space V and fixing variables E (columns
+of the identity with EᵀV invertible), R_E = R + γEEᵀ is positive definite, and exactly
 
-    log |R|* = log |R_p| - k log γ - 2 log |det EᵀV|,      R⁺ = C R_p⁻¹ C with C = I - VVᵀ,
+    log |R|* = log |R_E| - k log γ - 2 log |det EᵀV|,      R⁺ = C R_E⁻¹ C with C = I - VVᵀ,
 
-because R_p⁻¹ is a generalised inverse: R_p (I - V(EᵀV)⁻¹Eᵀ) = R, so R R_p⁻¹ R = R.
+because R_E⁻¹ is a generalised inverse: R_E (I - V(EᵀV)⁻¹Eᵀ) = R, so R R_E⁻¹ R = R. This is
+`constrained_cholesky` under Vᵀx = 0 for numbers: there is no program to compile, which would take a
+second for each new graph.
 """
 
 from typing import Any, NamedTuple
@@ -13,35 +15,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 
 from cholax._core.errors import StructureError
-from cholax.linalg import from_scipy
 from cholax.linalg.cholesky import cholesky
+from cholax.linalg.construct import from_scipy
+from cholax.stats.constraints._rows import Rows
 
 
 class Intrinsic(NamedTuple):
     """What the density and the scaling of an intrinsic field need."""
 
     log_det: float
-    """log |R|*, the logarithm of the product of the non-zero eigenvalues."""
+    """log |R|*, the generalised determinant: the logarithm of the product of the non-zero
+    eigenvalues."""
     variances: np.ndarray
     """`(n,)` diagonal of the pseudo-inverse."""
-
-
-def pins_of(null_space: np.ndarray) -> tuple[int, ...]:
-    """Nodes on which the null space is best determined, by pivoted QR of Vᵀ."""
-    if null_space.shape[1] == 0:
-        return ()
-    qr: Any = scipy.linalg.qr(null_space.T, mode="economic", pivoting=True)
-    order = qr[-1]
-    return tuple(int(i) for i in np.sort(order[: null_space.shape[1]]))
-
-
-def orthonormal(columns: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the same span, columns of full rank."""
-    return np.linalg.qr(columns)[0] if columns.size else columns
 
 
 def intrinsic(R: Any, null_space: np.ndarray, *, where: str) -> Intrinsic:
@@ -62,17 +51,17 @@ def intrinsic(R: Any, null_space: np.ndarray, *, where: str) -> Intrinsic:
             f"{where}: the precision must map its null space to zero, got a residual of "
             f"{float(np.abs(R @ V).max()):.3g}. Pass a basis of the null space."
         )
-    pins = list(pins_of(V))
+    fixing = list(Rows.orthonormal_of(V.T).pivots)
     gamma = float(R.diagonal().mean()) or 1.0
-    pinned = R + sp.csc_array((np.full(len(pins), gamma), (pins, pins)), shape=R.shape)
-    log_det, diagonal, solved = _factor(pinned, V)
+    added = sp.csc_array((np.full(len(fixing), gamma), (fixing, fixing)), shape=R.shape)
+    log_det, diagonal, solved = _factor(R + added, V)
     if not np.isfinite(log_det):
         raise StructureError(
             f"{where}: the precision must be positive semi-definite with a null space of dimension "
             f"{V.shape[1]}, got a pivot that is not positive. Check weights and structure."
         )
-    _, at_pins = np.linalg.slogdet(V[pins]) if pins else (1.0, 0.0)
-    log_det -= len(pins) * np.log(gamma) + 2.0 * at_pins
+    _, at_fixing = np.linalg.slogdet(V[fixing]) if fixing else (1.0, 0.0)
+    log_det -= len(fixing) * np.log(gamma) + 2.0 * at_fixing
     centred = diagonal - 2.0 * np.sum(V * solved, axis=1) + np.sum((V @ (V.T @ solved)) * V, axis=1)
     return Intrinsic(float(log_det), centred)
 
