@@ -11,17 +11,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-import cholax as cx
+import cholax.stats as cs
 from cholax import cli
 from cholax.demo import __main__ as demo
 from cholax.demo import comparison, figure
 from cholax.demo.comparison import Check
 from cholax.demo.data import Counties, north_carolina
 from cholax.demo.fill import fill
-from cholax.demo.inference import fit, integrate
-from cholax.demo.intrinsic import laplacian
+from cholax.demo.inference import integrate
 from cholax.demo.model import Bym2
-from cholax.demo.plane import PlaneFactor
 from tests.demo.dense_bym2 import DenseBym2
 
 # The case states 1e-11 between its own two derivations and prints 15 digits.
@@ -57,7 +55,7 @@ def twin(counties: Counties) -> DenseBym2:
 
 @pytest.fixture(scope="module")
 def value_and_gradient(model: Bym2):
-    return jax.jit(jax.value_and_grad(model.nll))
+    return jax.jit(jax.value_and_grad(lambda par: -model.laplace.log_marginal(par)))
 
 
 def test_shipped_data_are_the_published_table(counties: Counties):
@@ -69,12 +67,13 @@ def test_shipped_data_are_the_published_table(counties: Counties):
 
 
 def test_constants_of_the_intrinsic_prior_match_reference(model: Bym2):
-    assert_allclose(model.intrinsic.scale, EXPECTED["scale"], rtol=TOL_VALUE)
-    assert_allclose(model.intrinsic.gen_logdet, EXPECTED["gen_logdet"], rtol=TOL_VALUE)
+    assert_allclose(model.spatial.scale, EXPECTED["scale"], rtol=TOL_VALUE)
+    log_det = model.structured.log_det(precision=1.0)
+    assert_allclose(log_det, EXPECTED["gen_logdet"], rtol=TOL_VALUE)
 
 
-def test_laplacian_is_singular_along_ones(counties: Counties):
-    R = laplacian(counties.size, counties.edges)
+def test_laplacian_is_singular_along_ones(model: Bym2, counties: Counties):
+    R = model.structured.precision(precision=1.0).as_general().to_scipy()
     assert_allclose(R @ np.ones(counties.size), 0.0, atol=0)
     assert R.nnz == counties.size + 2 * len(counties.edges)
 
@@ -89,7 +88,7 @@ def test_marginal_likelihood_and_gradient_match_reference(point, value_and_gradi
 @pytest.mark.parametrize("point", POINTS)
 def test_conditional_moments_match_reference(point, model: Bym2):
     par = jnp.asarray(point["par"], float)
-    given, z = model.laplace(par), model.mode(par)
+    given, z = model.conditional(par), model.laplace(par).flat_mode
     J = model.design(par)
     structured = J @ z.at[:2].set(0.0)
     assert_allclose(model.log_prior(par), point["log_prior"], rtol=TOL_VALUE)
@@ -102,21 +101,22 @@ def test_conditional_moments_match_reference(point, model: Bym2):
 
 @pytest.mark.parametrize("par", [(-1.2, 0.7), (-4.0, -5.0), (0.3, 4.0)])
 def test_sparse_model_equals_dense_twin(par, model: Bym2, twin: DenseBym2):
-    given = model.laplace(jnp.asarray(par))
+    given = model.conditional(jnp.asarray(par))
     mean, variance = twin.eta_moments(np.asarray(par))
-    assert_allclose(given.nll, twin.nll(np.asarray(par)), rtol=TOL_VALUE)
+    assert_allclose(-given.log_marginal, twin.nll(np.asarray(par)), rtol=TOL_VALUE)
     assert_allclose(given.eta_mean, mean, atol=TOL_VALUE)
     assert_allclose(given.eta_variance, variance, atol=TOL_VALUE)
 
 
 def test_mode_lies_on_the_constraint_plane(model: Bym2):
-    z = model.mode(jnp.asarray([-1.0, 0.5]))
-    assert_allclose(model.normal @ z, 0.0, atol=1e-11)
+    u = model.laplace(jnp.asarray([-1.0, 0.5])).flat_mode[2:102]
+    assert_allclose(u.sum(), 0.0, atol=1e-11)
 
 
 def test_batch_of_hyperparameters_equals_one_by_one(model: Bym2, value_and_gradient):
     pars = jnp.asarray([[-1.0, 0.0], [-0.5, 1.0], [-3.0, -4.0]])
-    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(model.nll)))(pars)
+    negative = lambda par: -model.laplace.log_marginal(par)  # noqa: E731
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(negative)))(pars)
     for i, par in enumerate(pars):
         value, gradient = value_and_gradient(par)
         assert_allclose(values[i], value, rtol=TOL_VALUE)
@@ -128,7 +128,7 @@ def test_hessian_of_the_likelihood_matches_differences_of_the_gradient(
     model: Bym2, value_and_gradient
 ):
     par, h = np.array([-1.1, 0.4]), 1e-3
-    hessian = jax.jit(jax.hessian(model.nll))(par)
+    hessian = -jax.jit(jax.hessian(model.laplace.log_marginal))(par)
 
     def gradient(shift: np.ndarray) -> np.ndarray:
         return np.asarray(value_and_gradient(par + shift)[1])
@@ -138,30 +138,16 @@ def test_hessian_of_the_likelihood_matches_differences_of_the_gradient(
         assert_allclose(column, (8 * narrow - wide) / (12 * h), atol=TOL_HESSIAN)
 
 
-def test_plane_factor_equals_explicit_basis():
-    rng = np.random.default_rng(3)
-    root = rng.normal(size=(6, 6))
-    H, normal = root @ root.T + 6 * np.eye(6), rng.normal(size=6)
-    basis = np.linalg.svd(normal[None])[2][1:].T
-    restricted = basis.T @ H @ basis
-    inverse = basis @ np.linalg.inv(restricted) @ basis.T
-    plane = PlaneFactor.of(cx.from_dense(H, symmetric=True), jnp.asarray(normal))
-    b = rng.normal(size=6)
-    assert_allclose(plane.log_det(), np.linalg.slogdet(restricted)[1], rtol=TOL_VALUE)
-    assert_allclose(plane.solve(jnp.asarray(b)), inverse @ b, atol=TOL_VALUE)
-    assert_allclose(plane.inverse_diagonal(), np.diag(inverse), atol=TOL_VALUE)
-
-
 @pytest.mark.slow
 def test_optimum_and_integrated_posterior_match_reference(model: Bym2, tmp_path: Path):
-    steps = []
-    mode = fit(model, np.zeros(2), lambda *step: steps.append(step))
+    fit = cs.fit_map(model.laplace, np.zeros(2), model.log_prior)
     expected = EXPECTED["mode"]
-    assert len(steps) < 20
-    assert steps[-1][2] < TOL_GRADIENT
-    assert_allclose(mode.par, expected["par"], atol=TOL_GRADIENT)
-    assert_allclose(mode.objective, expected["neg_log_post"], rtol=TOL_VALUE)
-    assert_allclose(mode.hessian, expected["hessian"], rtol=TOL_HESSIAN)
+    assert fit.status.converged
+    assert len(fit.trace) < 20
+    assert fit.trace[-1][1] < TOL_GRADIENT
+    assert_allclose(fit.theta, expected["par"], atol=TOL_GRADIENT)
+    assert_allclose(-fit.objective, expected["neg_log_post"], rtol=TOL_VALUE)
+    assert_allclose(-fit.hessian, expected["hessian"], rtol=TOL_HESSIAN)
 
     integrated, expected = integrate(model), EXPECTED["integrated"]
     beta = np.array([integrated.moments["beta0"], integrated.moments["beta1"]])
@@ -175,7 +161,7 @@ def test_optimum_and_integrated_posterior_match_reference(model: Bym2, tmp_path:
 
     pytest.importorskip("matplotlib")
     path = tmp_path / "figure.png"
-    figure.draw(north_carolina(), integrated, fill(model, mode.par), path)
+    figure.draw(north_carolina(), integrated, fill(model, fit.theta), path)
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert path.stat().st_size > 50_000
 
@@ -218,7 +204,8 @@ def test_command_prints_progress_and_agrees_with_the_reference(tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "-log posterior" in done.stdout
+    assert "fit_map: iteration" in done.stdout
+    assert "all 30 agree" in done.stdout
     assert "DISAGREE" not in done.stdout
     if "Matplotlib is not installed" not in done.stdout:
         assert (tmp_path / demo.FIGURE_NAME).stat().st_size > 50_000

@@ -13,7 +13,6 @@ import pandas as pd
 
 from cholax._core.errors import ArgumentError
 from cholax.stats.lmm import glmm, lmm
-from cholax.stats.lmm.families import MOMENTS
 from tests import tolerances as tol
 
 F64 = np.float64
@@ -173,22 +172,6 @@ def test_likelihood_ratio_of_generalised_models(data):
     other = fits[0].update(family="gaussian")
     with pytest.raises(ArgumentError, match="of one kind"):
         fits[0].anova(other)
-
-
-@pytest.mark.parametrize("family", sorted(MOMENTS))
-def test_slope_of_the_mean_is_its_derivative(family):
-    parameters = {
-        "negative_binomial": {"size": 3.0, "exposure": 2.0},
-        "negative_binomial1": {"dispersion": 0.7},
-        "zero_inflated_poisson": {"zero_probability": 0.2, "exposure": 1.5},
-        "binomial": {"trials": np.array([5.0, 9.0])},
-        "student_t": {"df": 4.0, "scale": 0.5},
-        "gaussian": {"sd": 0.5},
-        "gamma": {"shape": 2.5},
-    }.get(family, {})
-    eta, step, moments = np.array([-0.4, 0.9]), 1e-6, MOMENTS[family]
-    ends = [moments.mean(eta + sign * step, **parameters) for sign in (1, -1)]
-    tol.assert_close(moments.slope(eta, **parameters), (ends[0] - ends[1]) / (2 * step), 1e-8)
 
 
 @pytest.mark.slow

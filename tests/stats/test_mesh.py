@@ -111,6 +111,91 @@ def test_meshes_have_short_edges_and_no_small_angles(max_edge, extension, angle)
     assert mesh.areas.sum() > (np.ptp(POINTS, axis=0) * 0.8).prod()
 
 
+SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+HOLE = np.array([[0.3, 0.3], [0.7, 0.35], [0.6, 0.5], [0.65, 0.7], [0.35, 0.6]])
+CORNER = np.array([[0, 0], [1, 0], [1, 0.4], [0.4, 0.4], [0.4, 1], [0, 1.0]])
+
+
+def shoelace(polygon):
+    x, y = polygon.T
+    return 0.5 * abs(x @ np.roll(y, -1) - y @ np.roll(x, -1))
+
+
+def winds_around(polygon, x):
+    """Whether the angles under which x sees the edges add up to a full turn."""
+    a, b = polygon - x, np.roll(polygon, -1, axis=0) - x
+    angles = np.arctan2(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], (a * b).sum(axis=1))
+    return abs(angles.sum()) > np.pi
+
+
+@pytest.mark.parametrize(
+    ("outline", "max_edge", "holes"),
+    [
+        (SQUARE, 0.1, []),
+        (SQUARE, 0.1, [HOLE]),
+        (SQUARE, 0.05, [HOLE[::-1], HOLE * 0.2]),
+        (CORNER, 0.08, [[[0.1, 0.6], [0.2, 0.6], [0.2, 0.8], [0.1, 0.8]]]),
+    ],
+)
+def test_meshes_end_at_their_boundary_and_leave_holes_out(outline, max_edge, holes):
+    mesh = cs.triangulate(outline, max_edge=max_edge, extension=0, boundary=outline, holes=holes)
+    cut = sum(shoelace(np.asarray(hole)) for hole in holes)
+    tol.assert_close(mesh.areas.sum(), shoelace(outline) - cut, 1e-12)
+    tol.assert_close(mesh.finite_elements().mass.sum(), shoelace(outline) - cut, 1e-12)
+    assert mesh.edge_lengths.max() <= max_edge
+    assert mesh.minimum_angle > 20
+    # Points drawn in the domain are in a triangle, those in a hole or outside in none.
+    points = np.random.default_rng(1).uniform(-0.2, 1.2, size=(400, 2))
+    expected = np.array([winds_around(outline, x) for x in points])
+    for hole in holes:
+        expected &= ~np.array([winds_around(np.asarray(hole), x) for x in points])
+    assert (mesh.contains(points) == expected).all()
+
+
+def test_holes_are_cut_out_of_meshes_with_a_margin():
+    whole = cs.triangulate(SQUARE, max_edge=0.1, extension=0.4)
+    mesh = cs.triangulate(SQUARE, max_edge=0.1, extension=0.4, holes=[HOLE])
+    tol.assert_close(whole.areas.sum() - mesh.areas.sum(), shoelace(HOLE), 1e-12)
+    assert mesh.minimum_angle > 20
+    outer = ~mesh.contains([[0.5, 0.5]]), mesh.contains([[-0.3, 0.5], [0.1, 0.1], [-0.5, 0.5]])
+    assert np.concatenate(outer).tolist() == [True, True, True, False]
+    # Larger triangles in the margin.
+    centres = mesh.nodes[mesh.triangles].mean(axis=1)
+    inner = ((centres > 0) & (centres < 1)).all(axis=1)
+    assert mesh.areas[~inner].mean() > mesh.areas[inner].mean()
+    with pytest.raises(ArgumentError, match=r"or in a hole of it, the first is point 1"):
+        mesh.projector([[0.1, 0.1], [0.5, 0.5]])
+
+
+def test_variance_at_the_boundary_is_right_with_an_extension_of_the_range():
+    points = np.array([[0.5, 0.5], [0.5, 0.01], [0.01, 0.01]])
+
+    def variance(**options):
+        mesh = cs.triangulate(SQUARE, max_edge=0.08, boundary=SQUARE, **options)
+        return (
+            cs.matern(mesh)(range=0.4, sd=1.0).linear_combination(mesh.projector(points)).variance
+        )
+
+    # Reflected at the end: doubled at an edge, and again in a corner.
+    assert np.abs(variance(extension=0.0) / np.array([1.0, 2.0, 4.0]) - 1).max() < 0.1
+    assert np.abs(variance(extension=0.4) - 1).max() < 0.05
+
+
+def test_polygons_that_make_no_domain_are_refused():
+    bow = [[0, 0], [1, 1], [1, 0], [0, 1]]
+    with pytest.raises(ArgumentError, match=r"boundary: .* edges do not cross"):
+        cs.triangulate(SQUARE, max_edge=0.1, boundary=bow)
+    with pytest.raises(ArgumentError, match="hole 0 must lie inside the boundary"):
+        cs.triangulate(SQUARE, max_edge=0.1, holes=[HOLE + 0.5])
+    with pytest.raises(ArgumentError, match="holes 0 and 1 overlap"):
+        cs.triangulate(SQUARE, max_edge=0.1, holes=[HOLE, HOLE + 0.05])
+    with pytest.raises(ArgumentError, match=r"1 points lie outside .* point 1"):
+        cs.triangulate([[0.1, 0.1], [0.5, 0.5]], max_edge=0.1, boundary=SQUARE, holes=[HOLE])
+    box = np.array([[0.2, 0.2], [0.5, 0.2], [0.5, 0.5], [0.2, 0.5]])
+    with pytest.raises(ArgumentError, match="come too near to each other"):
+        cs.triangulate(SQUARE, max_edge=0.1, holes=[box, box + np.array([0.3, 0.05])])
+
+
 def matern_correlation(distance, kappa, nu):
     x = kappa * np.maximum(distance, 1e-12)
     return x**nu * scipy.special.kv(nu, x) / (2 ** (nu - 1) * scipy.special.gamma(nu))

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+import cholax.stats as cs
 from cholax.demo import comparison, figure, inference, report
 from cholax.demo.data import Counties, north_carolina, reference
 from cholax.demo.fill import Fill, fill
@@ -49,15 +50,17 @@ def run(output: Path, *, quiet: bool = False) -> int:
     print(report.introduction(data, filled))
 
     if not quiet:
-        print("\nPosterior mode of (log sigma, logit phi)\n  step   -log posterior    |gradient|")
-    mode = inference.fit(model, _START, _silent if quiet else _print_step)
+        print("\nPosterior mode of (log sigma, logit phi)")
+    fit = cs.fit_map(
+        model.laplace, _START, model.log_prior, progress=False if quiet else _print_step
+    )
     integrated = inference.integrate(model)
     print()
-    print(report.estimates(mode, integrated, expected), end="\n\n")
+    print(report.estimates(model, fit, integrated, expected), end="\n\n")
     print(report.extremes(data, integrated), end="\n\n")
     print(draw(data, integrated, filled, output), end="\n\n")
 
-    rows = comparison.compare(model, mode, integrated, expected)
+    rows = comparison.compare(model, fit, integrated, expected)
     print(comparison.table(rows))
     print(f"Finished in {time.perf_counter() - begin:.1f} s")
     return 0 if all(row.agrees for row in rows) else 1
@@ -72,12 +75,8 @@ def draw(data: Counties, integrated: inference.Integrated, filled: Fill, folder:
     return f"Figure written to {folder / FIGURE_NAME}"
 
 
-def _print_step(step: int, objective: float, gradient_norm: float) -> None:
-    print(f"  {step:>4}{objective:>17.9f}{gradient_norm:>14.3e}", flush=True)
-
-
-def _silent(step: int, objective: float, gradient_norm: float) -> None:
-    del step, objective, gradient_norm
+def _print_step(line: str) -> None:
+    print(f"  {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cholax.demo.inference import Integrated, Mode
+from cholax.demo.inference import Integrated
 from cholax.demo.model import Bym2
+from cholax.stats.fit import Fit
 
 # Relative to max(1, |expected|). The reference prints 15 digits and was confirmed to 1e-11;
 # its Hessian is by differences of step 1e-3, whose own error is 4e-7.
@@ -36,16 +37,14 @@ class Check(NamedTuple):
         return bool(np.all(np.abs(self.ours - self.expected) <= bound))
 
 
-def compare(
-    model: Bym2, mode: Mode, integrated: Integrated, expected: dict[str, Any]
-) -> list[Check]:
+def compare(model: Bym2, fit: Fit, integrated: Integrated, expected: dict[str, Any]) -> list[Check]:
     """Every number of the reference next to ours."""
     prior = [
-        _check("scale of the ICAR prior", model.intrinsic.scale, expected["scale"]),
-        _check("log|R|_*", model.intrinsic.gen_logdet, expected["gen_logdet"]),
+        _check("scale of the ICAR prior", model.spatial.scale, expected["scale"]),
+        _check("log|R|_*", model.structured.log_det(precision=1.0), expected["gen_logdet"]),
     ]
-    points = _at_points(model, expected["laplace"])
-    at_mode = _at_mode(mode, expected["mode"])
+    points = _at_points(model, fit, expected["laplace"])
+    at_mode = _at_mode(fit, expected["mode"])
     return [*prior, *points, *at_mode, *_over_grid(integrated, expected["integrated"])]
 
 
@@ -71,29 +70,30 @@ def _check(name: str, ours: Any, expected: Any, tolerance: float = TOL_VALUE) ->
     return Check(name, np.asarray(ours, float), np.asarray(expected, float), tolerance)
 
 
-def _at_points(model: Bym2, points: list[dict[str, Any]]) -> list[Check]:
-    value_and_gradient = jax.jit(jax.value_and_grad(model.nll))
+def _at_points(model: Bym2, fit: Fit, points: list[dict[str, Any]]) -> list[Check]:
+    prior = jax.value_and_grad(model.log_prior)
     rows = []
     for point in points:
         par = jnp.asarray(point["par"], float)
-        nll, gradient = value_and_gradient(par)
-        given = model.laplace(par)
+        given, (log_prior, prior_slope) = model.conditional(par), prior(par)
+        # The fit's own program: of the posterior.
+        gradient = fit.evaluator(np.asarray(par)).gradient + prior_slope
         at = f" at ({par[0]:.3g}, {par[1]:.3g})"
         rows += [
-            _check("nll" + at, nll, point["nll_laplace"]),
+            _check("nll" + at, -given.log_marginal, point["nll_laplace"]),
             _check("gradient" + at, gradient, point["gradient"], TOL_DERIVATIVE),
-            _check("log prior" + at, model.log_prior(par), point["log_prior"]),
+            _check("log prior" + at, log_prior, point["log_prior"]),
             _check("beta mode" + at, given.beta_mean, point["beta_mode"]),
             _check("beta variance" + at, given.beta_variance, point["beta_condvar"]),
         ]
     return rows
 
 
-def _at_mode(mode: Mode, expected: dict[str, Any]) -> list[Check]:
+def _at_mode(fit: Fit, expected: dict[str, Any]) -> list[Check]:
     return [
-        _check("posterior mode", mode.par, expected["par"], TOL_DERIVATIVE),
-        _check("-log posterior at the mode", mode.objective, expected["neg_log_post"]),
-        _check("Hessian at the mode", mode.hessian, expected["hessian"], TOL_CURVATURE),
+        _check("posterior mode", fit.theta, expected["par"], TOL_DERIVATIVE),
+        _check("-log posterior at the mode", -fit.objective, expected["neg_log_post"]),
+        _check("Hessian at the mode", -fit.hessian, expected["hessian"], TOL_CURVATURE),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -19,15 +18,11 @@ class Fill(NamedTuple):
     ordered: sp.csc_array
 
 
-def fill(model: Bym2, par: np.ndarray) -> Fill:
+def fill(model: Bym2, theta: np.ndarray) -> Fill:
     """Factor the Hessian at θ twice."""
-
-    @jax.jit
-    def factors(theta: jax.Array) -> list[cx.SparseMatrix]:
-        H = model.hessian(model.mode(theta), theta)
-        return [H, cx.cholesky(H, ordering="natural").lower(), cx.cholesky(H).lower()]
-
-    return Fill(*map(_nonzeros, factors(jnp.asarray(par))))
+    H = model.conditional(jnp.asarray(theta)).precision
+    natural = cx.cholesky(H, ordering="natural")
+    return Fill(*map(_nonzeros, (H, natural.lower(), cx.cholesky(H).lower())))
 
 
 def _nonzeros(matrix: cx.SparseMatrix) -> sp.csc_array:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from cholax.demo.data import Counties
 from cholax.demo.fill import Fill
-from cholax.demo.inference import Integrated, Mode
+from cholax.demo.inference import Integrated
+from cholax.demo.model import Bym2
+from cholax.stats.fit import Fit
 
 
 def introduction(data: Counties, filled: Fill) -> str:
@@ -24,13 +25,13 @@ Sudden infant deaths in North Carolina, 1974-78: spatial Poisson model (BYM2)
 L in fill-reducing order {filled.ordered.nnz}"""
 
 
-def estimates(mode: Mode, integrated: Integrated, expected: dict[str, Any]) -> str:
+def estimates(model: Bym2, fit: Fit, integrated: Integrated, expected: dict[str, Any]) -> str:
     """Table of the parameters: at the mode, integrated, and by Monte Carlo elsewhere."""
     lines = [
         f"{'Estimates':<12}{'posterior mode':>21}{'Laplace, integrated':>25}{'NUTS, numpyro':>25}",
         f"{'':<12}{'value':>11}{'std.err.':>10}" + 2 * f"{'mean':>15}{'sd':>10}",
     ]
-    for name, (value, error) in _at_mode(mode).items():
+    for name, (value, error) in _at_mode(model, fit).items():
         mean, sd = integrated.moments[name]
         nuts_mean, nuts_sd = expected["nuts"][name]
         lines.append(
@@ -55,16 +56,16 @@ def extremes(data: Counties, integrated: Integrated, *, count: int = 3) -> str:
     return "\n".join(lines)
 
 
-def _at_mode(mode: Mode) -> dict[str, tuple[float, float]]:
-    """θ with errors from the Hessian, σ and φ by the delta method, β given θ."""
-    (log_sigma, logit_phi), errors = mode.par, np.sqrt(np.diag(mode.covariance))
-    sigma, phi = np.exp(log_sigma), expit(logit_phi)
-    beta, beta_sd = mode.laplace.beta_mean, np.sqrt(mode.laplace.beta_variance)
+def _at_mode(model: Bym2, fit: Fit) -> dict[str, tuple[float, float]]:
+    """θ, σ and φ by the delta method; β given θ."""
+    found = fit.delta(lambda _, theta: (theta, model.hyperparameters(theta)))
+    (theta, natural), (theta_sd, natural_sd) = found.estimate, found.standard_error
+    beta, beta_sd = fit.mode["beta"], np.sqrt(fit.result.variance()["beta"])
     return {
-        "log_sigma": (log_sigma, errors[0]),
-        "logit_phi": (logit_phi, errors[1]),
-        "sigma": (sigma, sigma * errors[0]),
-        "phi": (phi, phi * (1 - phi) * errors[1]),
+        "log_sigma": (float(theta[0]), float(theta_sd[0])),
+        "logit_phi": (float(theta[1]), float(theta_sd[1])),
+        "sigma": (float(natural["sd"]), float(natural_sd["sd"])),
+        "phi": (float(natural["phi"]), float(natural_sd["phi"])),
         "beta0": (float(beta[0]), float(beta_sd[0])),
         "beta1": (float(beta[1]), float(beta_sd[1])),
     }

@@ -1,4 +1,4 @@
-"""Likelihoods: log-densities of responses given a linear predictor, elementwise.
+"""Likelihoods: responses given a linear predictor, their log-densities, moments and draws.
 
 `LIKELIHOODS` lists them; a family is one object in a file and one line here. Tests run every entry
 against SciPy, finite differences, missing responses and extreme predictors.
@@ -6,6 +6,8 @@ against SciPy, finite differences, missing responses and extreme predictors.
 
 from cholax.stats.likelihoods._likelihood import Likelihood as Likelihood
 from cholax.stats.likelihoods._likelihood import Parameter as Parameter
+from cholax.stats.likelihoods._response import Distribution as Distribution
+from cholax.stats.likelihoods._response import ResponseSupport as ResponseSupport
 from cholax.stats.likelihoods.binary import bernoulli as bernoulli
 from cholax.stats.likelihoods.binary import binomial as binomial
 from cholax.stats.likelihoods.continuous import gamma as gamma

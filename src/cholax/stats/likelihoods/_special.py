@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
+from scipy.special import zeta
 
 # Stirling's series is exact to double precision from here on: the first term left out is
 # 691/360360 x⁻¹¹ = 1e-16.
@@ -71,3 +72,14 @@ def log_gamma_ratio(x: jax.Array, a: jax.Array) -> jax.Array:
 def log_factorial(y: jax.Array) -> jax.Array:
     """Log y!."""
     return gammaln(y + 1.0)
+
+
+def log_gamma_spread(x: jax.Array) -> jax.Array:
+    """Log Γ(1 + 2x) - 2 log Γ(1 + x) for x > 0, without cancellation for small x."""
+    small = x < 1 / 16
+    s, t = jnp.where(small, x, 0.0), jnp.where(small, 1.0, x)
+    # log Γ(1 + x) = -γ x + Σ (-1)ᵏ ζ(k) xᵏ/k, whose terms beyond k = 20 are below (1/8)²⁰ here.
+    series = jnp.zeros_like(s)
+    for k in range(20, 1, -1):
+        series = series * s + (-1.0) ** k * float(zeta(k)) * (2.0**k - 2.0) / k
+    return jnp.where(small, series * s * s, gammaln(1.0 + 2.0 * t) - 2.0 * gammaln(1.0 + t))

@@ -11,7 +11,8 @@ from jax.typing import ArrayLike
 from cholax._core.dtypes import check_values
 from cholax._core.errors import ShapeError
 from cholax._core.pickling import recipe
-from cholax.stats.likelihoods._likelihood import Likelihood, Parameter, any_real
+from cholax.stats.likelihoods._likelihood import Likelihood, Parameter
+from cholax.stats.likelihoods._response import REALS, Distribution, ResponseSupport
 from cholax.stats.support import Support
 
 
@@ -22,6 +23,11 @@ def elementwise(
     parameters: Mapping[str, Support] | None = None,
     neutral: float = 1.0,
     name: str = "elementwise",
+    support: ResponseSupport = REALS,
+    mean: Callable[..., jax.Array] | None = None,
+    variance: Callable[..., jax.Array] | None = None,
+    sample: Callable[..., jax.Array] | None = None,
+    cdf: Callable[..., jax.Array] | None = None,
 ) -> Likelihood:
     """A likelihood from a log-density of one response, with missing responses taken care of.
 
@@ -31,9 +37,15 @@ def elementwise(
         neutral: a response at which the density is finite for every η, in the place of missing
             ones, for which it is evaluated but not used.
         name: for messages.
+        support: of the response; all finite numbers when left out.
+        mean: `mean(eta, **parameters)`, E y; elementwise in JAX as well.
+        variance: `variance(eta, **parameters)`, Var y.
+        sample: `sample(key, eta, **parameters)`, of eta's shape.
+        cdf: `cdf(y, eta, **parameters)`, P(Y <= y), for y in the support.
 
     Returns:
-        A `Likelihood`.
+        A `Likelihood`. What was not given it cannot say: `mean`, `variance`, `sample` and `cdf`
+        then raise `UnsupportedError`, as they do not follow from a log-density at no cost.
 
     Example:
         >>> import jax.numpy as jnp
@@ -43,7 +55,8 @@ def elementwise(
         [0.0, -0.6931]
     """
     declared = tuple(Parameter(key, support) for key, support in (parameters or {}).items())
-    return Likelihood(name, "given", declared, log_density, any_real, neutral=neutral)
+    known = Distribution(mean, variance, sample, cdf)
+    return Likelihood(name, "given", declared, log_density, support, known, neutral=neutral)
 
 
 @dataclass(frozen=True, eq=False)

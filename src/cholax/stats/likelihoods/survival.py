@@ -1,16 +1,19 @@
 """Survival times with censoring: exponential and Weibull proportional hazards."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 
 from cholax._core.errors import ArgumentError, ShapeError
 from cholax.stats.likelihoods._likelihood import Arrays, Likelihood, Parameter
-from cholax.stats.likelihoods._special import log1mexp, safe_exp
+from cholax.stats.likelihoods._response import Distribution, ResponseSupport
+from cholax.stats.likelihoods._special import log1mexp, log_gamma_spread, safe_exp
 from cholax.stats.support import POSITIVE
 
 
@@ -78,12 +81,22 @@ def _unpack(y: Any) -> tuple[Any, ...]:
     return y if isinstance(y, Survival) else (y, y, jnp.zeros_like(jnp.asarray(y)))
 
 
-def _inside(y: Arrays, **_: jax.Array) -> jax.Array:
-    lower, upper, entry = y
-    exact = lower == upper
-    ordered = (entry >= 0) & (lower >= entry) & (upper >= lower) & jnp.isfinite(lower)
-    # No mass at one point of a continuous time, and none before 0.
-    return ordered & jnp.where(exact, lower > 0, upper > 0)
+@final
+@dataclass(frozen=True)
+class TimeSupport(ResponseSupport):
+    """Positive times, exact or known to lie in an interval."""
+
+    lower: float = 0.0
+    open: bool = True
+
+    def contains(self, y: Any, **parameters: Any) -> jax.Array:
+        """Whether each record can occur: entry <= lower <= upper, the event after time 0."""
+        del parameters
+        lower, upper, entry = map(jnp.asarray, y if isinstance(y, tuple) else _unpack(y))
+        exact = lower == upper
+        ordered = (entry >= 0) & (lower >= entry) & (upper >= lower) & jnp.isfinite(lower)
+        # No mass at one point of a continuous time, and none before 0.
+        return ordered & jnp.where(exact, lower > 0, upper > 0)
 
 
 def _log_cumulative_hazard(t: jax.Array, eta: jax.Array, shape: jax.Array) -> jax.Array:
@@ -118,6 +131,26 @@ def _hazard_since_entry(
     return jnp.where(lower > entry, safe_exp(log_H + share), 0.0)
 
 
+def _weibull_mean(eta: jax.Array, *, shape: jax.Array) -> jax.Array:
+    """E T = e^(-η/ω) Γ(1 + 1/ω)."""
+    return safe_exp(gammaln(1.0 + 1.0 / shape) - eta / shape)
+
+
+def _weibull_variance(eta: jax.Array, *, shape: jax.Array) -> jax.Array:
+    """Var T = (E T)² (Γ(1 + 2/ω)/Γ(1 + 1/ω)² - 1)."""
+    return _weibull_mean(eta, shape=shape) ** 2 * jnp.expm1(log_gamma_spread(1.0 / shape))
+
+
+def _weibull_draw(key: jax.Array, eta: jax.Array, *, shape: jax.Array) -> jax.Array:
+    # H(T) is exponential.
+    log_H = jnp.log(jax.random.exponential(key, eta.shape, eta.dtype))
+    return jnp.maximum(jnp.exp((log_H - eta) / shape), jnp.finfo(eta.dtype).tiny)
+
+
+def _weibull_cdf(t: jax.Array, eta: jax.Array, *, shape: jax.Array) -> jax.Array:
+    return -jnp.expm1(-safe_exp(_log_cumulative_hazard(t, eta, shape)))
+
+
 def _exponential(y: Arrays, eta: jax.Array) -> jax.Array:
     return _weibull(y, eta, shape=jnp.ones((), eta.dtype))
 
@@ -127,7 +160,13 @@ exponential_survival = Likelihood(
     "hazard = exp(η)",
     (),
     _exponential,
-    _inside,
+    TimeSupport(),
+    Distribution(
+        mean=lambda eta: jnp.exp(-eta),
+        variance=lambda eta: jnp.exp(-eta) ** 2,
+        sample=lambda key, eta: _weibull_draw(key, eta, shape=jnp.ones_like(eta)),
+        cdf=lambda t, eta: _weibull_cdf(t, eta, shape=jnp.ones_like(eta)),
+    ),
     neutral=(1.0, 1.0, 0.0),
     unpack=_unpack,
 )
@@ -136,7 +175,8 @@ weibull_survival = Likelihood(
     "hazard = shape · t^(shape - 1) · exp(η)",
     (Parameter("shape", POSITIVE),),
     _weibull,
-    _inside,
+    TimeSupport(),
+    Distribution(_weibull_mean, _weibull_variance, _weibull_draw, _weibull_cdf),
     neutral=(1.0, 1.0, 0.0),
     unpack=_unpack,
 )

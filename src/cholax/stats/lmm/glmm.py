@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jax.typing import ArrayLike
 
 from cholax._core import options
 from cholax._core.compilation import compile_ahead
-from cholax._core.errors import ArgumentError, UnsupportedError
+from cholax._core.errors import ArgumentError
 from cholax._core.failures import tolerant
 from cholax.stats._progress import reporting
 from cholax.stats.laplace import LaplaceResult
@@ -21,7 +22,6 @@ from cholax.stats.lmm import status as codes
 from cholax.stats.lmm._optimize import Optimum, minimize
 from cholax.stats.lmm.effects import random_effects, variance_components
 from cholax.stats.lmm.estimates import SINGULAR, Uncertainty
-from cholax.stats.lmm.families import MOMENTS, Moments, draw, separating_direction
 from cholax.stats.lmm.fit import canonical, make_status
 from cholax.stats.lmm.generalized import GeneralizedLinearMixedModel, Program
 from cholax.stats.lmm.glmm_confint import profile_confint
@@ -29,6 +29,7 @@ from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
 from cholax.stats.lmm.layout import Layout
 from cholax.stats.lmm.model import theta_names
 from cholax.stats.lmm.result import MixedFit
+from cholax.stats.lmm.separation import separating_direction
 from cholax.stats.lmm.status import FitStatus
 from cholax.stats.lmm.summary import glmm_summary
 
@@ -219,14 +220,10 @@ class GLMMFit(MixedFit):
         """−2 log L."""
         return -2.0 * self.log_likelihood
 
-    def _moments(self) -> tuple[Moments, dict[str, Any]]:
-        name = self.model.family.name
-        if name not in MOMENTS:
-            raise UnsupportedError(
-                f"glmm: mean and variance of the family {name} are not known here. Use "
-                "linear_predictor."
-            )
-        return MOMENTS[name], {**self.family_parameters, **self.design.extra}
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Everything but η that the family's distribution depends on."""
+        return {**self.family_parameters, **self.design.extra}
 
     def uncertainty(self) -> Uncertainty:
         """Cov(β, b) from the Hessian of the joint log-density at its mode."""
@@ -250,18 +247,21 @@ class GLMMFit(MixedFit):
         return Uncertainty(factor, 1.0, np.asarray(factor.solve(scaled)), templates)
 
     def mean_and_slope(
-        self, eta: np.ndarray, known: dict[str, np.ndarray]
+        self, eta: ArrayLike, known: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """The mean of the family per trial, and its slope in η."""
-        moments, _ = self._moments()
-        parameters = {**self.family_parameters, **known}
-        return moments.mean(eta, **parameters), moments.slope(eta, **parameters)
+        family = self.model.family
+        single = {p.name: 1.0 for p in family.parameters if p.name == "trials"}
+        mean = partial(family.mean, **single, **self.family_parameters, **known)
+        eta = jnp.asarray(eta)
+        # Elementwise in η, so one direction gives every slope.
+        value, slope = jax.jvp(mean, (eta,), (jnp.ones_like(eta),))
+        return np.asarray(value), np.asarray(slope)
 
     @property
     def fitted(self) -> np.ndarray:
         """`(n,)` E(y | b) at the conditional modes, for the rows used."""
-        moments, parameters = self._moments()
-        return moments.mean(self.linear_predictor, **parameters)
+        return np.asarray(self.model.family.mean(self.linear_predictor, **self._given))
 
     @property
     def residuals(self) -> np.ndarray:
@@ -271,10 +271,8 @@ class GLMMFit(MixedFit):
     @property
     def scaled_residuals(self) -> np.ndarray:
         """`(n,)` Pearson residuals √w (y − μ)/√Var(y)."""
-        moments, parameters = self._moments()
-        mean = self.fitted
-        spread = np.sqrt(moments.variance(mean, **parameters))
-        return np.sqrt(self.design.weights) * (self.design.y - mean) / spread
+        variance = self.model.family.variance(self.linear_predictor, **self._given)
+        return np.sqrt(self.design.weights / np.asarray(variance)) * self.residuals
 
     def _profile_confint(
         self, level: float, parameters: Sequence[str] | None
@@ -307,8 +305,9 @@ class GLMMFit(MixedFit):
         pairs = zip(self.model.to_internal_factors, layout.templates(self.theta), strict=True)
         b = layout.scale(tuple(m @ T for m, T in pairs), u)
         eta = (self.design.offset + self.design.X @ self.beta)[:, None] + self.model.rows.Z @ b
-        parameters = {**self.family_parameters, **self.design.extra}
-        return draw(self.model.family.name, key, eta.T, parameters)
+        # The vectors of the design, of one row each, go with every draw.
+        given = {name: jnp.broadcast_to(x, eta.T.shape) for name, x in self._given.items()}
+        return self.model.family.sample(key, eta.T, **given)
 
 
 def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
@@ -350,8 +349,7 @@ def _assemble(model: GeneralizedLinearMixedModel, found: Optimum) -> GLMMFit:
 
 def _status(model: GeneralizedLinearMixedModel, status: FitStatus) -> FitStatus:
     design = model.design
-    trials = design.extra.get("trials", 1.0)
-    direction = separating_direction(model.family.name, design.y, design.X, trials)
+    direction = separating_direction(model.family, design.y, design.X, design.extra)
     if direction is None:
         return status
     size = np.abs(direction) * np.max(np.abs(design.X), axis=0)

@@ -101,6 +101,11 @@ class Mesh:
         stiffness = sp.coo_array((local.ravel(), (rows, columns)), shape=(n, n))
         return FiniteElements(mass, sp.csc_array(stiffness), 2)
 
+    def contains(self, points: ArrayLike) -> np.ndarray:
+        """Which of the points `(m, 2)` lie in a triangle: `(m,)` booleans, edges included."""
+        points = check_points(points, 2, "Mesh.contains")
+        return locate(self.nodes, self.triangles, points)[0] >= 0
+
     def projector(self, points: ArrayLike, *, dtype: Any = None) -> SparseMatrix:
         """Linear interpolation at points: A x, `(m, n)`, barycentric coordinates in its rows.
 
@@ -109,7 +114,8 @@ class Mesh:
             dtype: of the matrix, JAX's default when left out.
 
         Raises:
-            ArgumentError: a point outside the mesh, naming the first.
+            ArgumentError: a point outside the mesh or in a hole of it, naming the first; see
+                `contains`.
         """
         points = check_points(points, 2, "Mesh.projector")
         triangle, weights = locate(self.nodes, self.triangles, points)

@@ -29,8 +29,8 @@ def outside(points: np.ndarray, wrong: np.ndarray, where: str) -> ArgumentError:
     """The error that names the first of the points that lie outside."""
     first = int(np.flatnonzero(wrong)[0])
     return ArgumentError(
-        f"{where}: {int(wrong.sum())} points lie outside the domain, the first is point {first} at "
-        f"{points[first].tolist()}. Extend the domain, or leave them out."
+        f"{where}: {int(wrong.sum())} points lie outside the domain or in a hole of it, the first "
+        f"is point {first} at {points[first].tolist()}. Extend the domain, or leave them out."
     )
 
 
