@@ -78,6 +78,14 @@ def test_export_is_refused(run):
         export.export(jax.jit(run))(SMALL.values())
 
 
+@pytest.mark.parametrize("platforms", [["cuda"], ["cpu", "cuda"]])
+def test_export_for_another_platform_is_refused(platforms):
+    targets = [export.DisabledSafetyCheck.custom_call(name) for name in cx.export_targets()]
+    exported = export.export(jax.jit(log_det), platforms=platforms, disabled_checks=targets)
+    with pytest.raises(UnsupportedError, match="Programs for the CPU can"):
+        exported(SMALL.values())
+
+
 def general(values):
     return cx.SparseMatrix(values, SMALL.pattern).as_general()
 

@@ -34,6 +34,11 @@ def test_lowering_tells_whether_a_program_is_exported() -> None:
     assert "for_export" in mlir.LoweringParameters.__annotations__
 
 
+def test_lowering_tells_the_platforms_of_a_program() -> None:
+    for context in (mlir.ModuleContext, mlir.LoweringRuleContext):
+        assert "platforms" in context.__annotations__
+
+
 def test_host_callbacks_are_emitted_without_jax_arrays() -> None:
     parameters = list(inspect.signature(mlir.emit_python_callback).parameters)
     assert parameters[:6] == [

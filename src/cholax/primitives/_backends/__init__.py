@@ -78,7 +78,7 @@ def register(d: Declaration, primitive: Primitive) -> None:
 def _lower(
     d: Declaration, platform: str | None, ctx: Any, *args: Any, backend: str, **params: Any
 ) -> Any:
-    row = backend_for(d, backend, platform or ctx.module_context.platforms[0])
+    row = backend_for(d, backend, platform or (ctx.platforms or ctx.module_context.platforms)[0])
     return row.lower(d, ctx, *args, **params)
 
 
