@@ -132,7 +132,7 @@ def test_public_names_are_documented_with_an_example(name: str, item: object) ->
 
 
 # What the adapted libraries call, and what functions with an example return.
-INNER = {"AffineSubspace", "Draws", "GMRFRV", "PlaneTransform"}
+INNER = {"AffineSubspace", "Draws", "GMRFRV", "NullSpaceTransform"}
 ADAPTERS = [f"cholax.integrations.{m.name}" for m in pkgutil.iter_modules(integrations.__path__)]
 
 

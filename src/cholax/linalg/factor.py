@@ -205,8 +205,8 @@ class Factor(Factorization):
 
         Example:
             >>> import cholax as cx
-            >>> F = cx.cholesky(cx.eye(2)).holding(cx.Pattern((2, 2), [0, 2, 3], [0, 1, 1], True))
-            >>> F.plan.nnz_factor
+            >>> full = cx.Pattern((2, 2), [0, 2, 3], [0, 1, 1], symmetric=True)
+            >>> cx.cholesky(cx.eye(2)).holding(full).plan.nnz_factor
             3
         """
         symmetric = pattern if pattern.symmetric else algebra.fold(pattern)[0]

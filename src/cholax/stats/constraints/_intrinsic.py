@@ -45,11 +45,12 @@ def intrinsic(R: Any, null_space: np.ndarray, *, where: str) -> Intrinsic:
         StructureError: R has another null space, or is not positive semi-definite.
     """
     R, V = sp.csc_array(R, dtype=float), np.asarray(null_space, float)
-    size = float(np.abs(R.data).max(initial=0.0)) or 1.0
-    if V.size and float(np.abs(R @ V).max(initial=0.0)) > 1e-9 * size:
+    size = float(np.max(np.abs(R.data), initial=0.0)) or 1.0
+    residual = float(np.max(np.abs(R @ V), initial=0.0))
+    if residual > 1e-9 * size:
         raise StructureError(
             f"{where}: the precision must map its null space to zero, got a residual of "
-            f"{float(np.abs(R @ V).max()):.3g}. Pass a basis of the null space."
+            f"{residual:.3g}. Pass a basis of the null space."
         )
     fixing = list(Rows.orthonormal_of(V.T).pivots)
     gamma = float(R.diagonal().mean()) or 1.0
