@@ -136,7 +136,7 @@ def parts(m, repeats):
     import jax.numpy as jnp
 
     import cholax as cx
-    from cholax.sparsediff.jacobian import jacobian
+    from cholax.sparsediff._jacobian import jacobian
 
     F, u = residual(m), jnp.zeros(m * m)
     start = time.perf_counter()

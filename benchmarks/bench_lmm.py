@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cholax.stats.lmm import LinearMixedModel, lmm
+from cholax.stats._lmm import LinearMixedModel, lmm
 
 jax.config.update("jax_enable_x64", True)
 

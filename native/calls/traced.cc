@@ -46,11 +46,11 @@ class RecentPlans {
     }
     check_lower(indptr, indices);
     const Index n = static_cast<Index>(indptr.size) - 1;
-    AnalyseOptions options;
+    AnalyzeOptions options;
     options.postorder = false;
     options.supernodal = false;
     auto plan = is_factor ? plan_from_factor(n, indptr.data, indices.data)
-                          : analyse(n, indptr.data, indices.data, nullptr, options);
+                          : analyze(n, indptr.data, indices.data, nullptr, options);
     std::lock_guard<std::mutex> lock(mutex_);
     entries_.push_front(
         {is_factor, {indptr.begin(), indptr.end()}, {indices.begin(), indices.end()}, plan});

@@ -32,10 +32,10 @@ std::shared_ptr<const Plan> rebuilt_plan(const xf::Dictionary& d) {
   const Index n = static_cast<Index>(indptr.size()) - 1;
   if (read<bool>(d, "is_factor")) return plan_from_factor(n, indptr.data(), indices.data());
   const auto perm = read_vector<std::int32_t>(d, "perm");
-  AnalyseOptions options;
+  AnalyzeOptions options;
   options.postorder = read<bool>(d, "postorder");
   options.supernodal = read<bool>(d, "supernodal");
-  return analyse(n, indptr.data(), indices.data(), perm.data(), options);
+  return analyze(n, indptr.data(), indices.data(), perm.data(), options);
 }
 
 // The program's arrays have the sizes of the plan it was exported with.

@@ -35,12 +35,12 @@ std::shared_ptr<const Structure> add(const std::string& digest, T structure) {
 PlanHandle make_plan(const std::string& digest, Index n, const InIndices& indptr,
                      const InIndices& indices, const std::optional<InIndices>& perm, bool postorder,
                      bool supernodal) {
-  AnalyseOptions options;
+  AnalyzeOptions options;
   options.postorder = postorder;
   options.supernodal = supernodal;
   nb::gil_scoped_release release;
   return {{add(digest,
-               analyse(n, indptr.data(), indices.data(), perm ? perm->data() : nullptr, options))}};
+               analyze(n, indptr.data(), indices.data(), perm ? perm->data() : nullptr, options))}};
 }
 
 PlanHandle make_factor_plan(const std::string& digest, Index n, const InIndices& indptr,
@@ -180,7 +180,7 @@ NB_MODULE(_cholax, m) {
   bind_ordering(m, "amf", amf);
   bind_coloring(m);
   bind_calls(m);
-  m.def("analyse", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
+  m.def("analyze", &make_plan, "digest"_a, "n"_a, "indptr"_a, "indices"_a, "perm"_a.none(),
         "postorder"_a, "supernodal"_a);
   m.def(
       "factor_cost",

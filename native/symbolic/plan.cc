@@ -259,8 +259,8 @@ std::int64_t Plan::memory() const {
   return total;
 }
 
-std::shared_ptr<const Plan> analyse(Index n, const Index* indptr, const Index* indices,
-                                    const Index* perm, const AnalyseOptions& options) {
+std::shared_ptr<const Plan> analyze(Index n, const Index* indptr, const Index* indices,
+                                    const Index* perm, const AnalyzeOptions& options) {
   auto plan = std::make_shared<Plan>();
   begin(*plan, n, indptr, indices, perm);
   ColumnTree tree = column_tree(*plan, indptr, indices);

@@ -52,13 +52,13 @@ struct Plan : SymbolicFactor {
   Index max_front = 0;    // largest m
   Index max_below = 0;    // largest r
   Index max_width = 0;    // largest w
-  // Every below row lies in the parent's row list. Always so after analyse(); plan_from_factor()
+  // Every below row lies in the parent's row list. Always so after analyze(); plan_from_factor()
   // may be given a pattern that is not closed under fill: `relative` is then -1 where the parent
   // lacks the row.
   bool closed = true;
 };
 
-struct AnalyseOptions {
+struct AnalyzeOptions {
   bool postorder = true;   // false: keep `perm` exactly as given, merge only neighbouring columns
   bool supernodal = true;  // false: one column per supernode
   Relaxation relax;
@@ -70,8 +70,8 @@ struct AnalyseOptions {
 // supernodes contiguous, in postorder. Throws std::invalid_argument for a bad pattern or
 // permutation and std::length_error, before allocating, when the factor would hold more than 2^31 -
 // 1 entries.
-std::shared_ptr<const Plan> analyse(Index n, const Index* indptr, const Index* indices,
-                                    const Index* perm, const AnalyseOptions& options = {});
+std::shared_ptr<const Plan> analyze(Index n, const Index* indptr, const Index* indices,
+                                    const Index* perm, const AnalyzeOptions& options = {});
 
 // Exact size and cost of L under perm, whatever its size; no supernodes, no row lists.
 struct FactorCost {

@@ -189,7 +189,7 @@ template <class T>
 void test_first_of_two_bad_pivots() {
   check::where = "two bad pivots";
   const Lower a = make_lower(60, [](Index, Index) { return true; });
-  Problem p(a, analyse(a.n, a.ptr.data(), a.row.data(), nullptr));
+  Problem p(a, analyze(a.n, a.ptr.data(), a.row.data(), nullptr));
   p.values[a.ptr[40]] = -1;
   p.values[a.ptr[20]] = std::numeric_limits<double>::infinity();
   std::vector<T> l(p.plan->size);
@@ -270,8 +270,8 @@ std::vector<Problem> problems(const Lower& a) {
     for (const bool to_postorder : {false, true})
       for (const bool supernodal : {false, true})
         out.emplace_back(a,
-                         analyse(a.n, ptr, row, perm, {to_postorder, supernodal, {}, kTaskCost}));
-  const Lower l = exact_pattern(*analyse(a.n, ptr, row, nullptr, {false, false, {}}));
+                         analyze(a.n, ptr, row, perm, {to_postorder, supernodal, {}, kTaskCost}));
+  const Lower l = exact_pattern(*analyze(a.n, ptr, row, nullptr, {false, false, {}}));
   out.emplace_back(l, plan_from_factor(l.n, l.ptr.data(), l.row.data()));
   return out;
 }
@@ -293,7 +293,7 @@ void test_large_fronts(Index left, Index right, Index n) {
   const Lower a =
       make_lower(n, [&](Index i, Index j) { return block(i) == 2 || block(i) == block(j); });
   const Problem p(a,
-                  analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {true, true, {}, kTaskCost}));
+                  analyze(a.n, a.ptr.data(), a.row.data(), nullptr, {true, true, {}, kTaskCost}));
   in_every_manner([&](auto zero) {
     test_factor<decltype(zero)>(p);
     test_derivatives<decltype(zero)>(p);

@@ -139,9 +139,9 @@ void test_case(const Case& c) {
   check::where = c.name;
   const Index *ptr = c.a.ptr.data(), *row = c.a.row.data();
   const std::vector<Index> reduced = amd(c.a.n, ptr, row);
-  test_both(*analyse(c.a.n, ptr, row, nullptr, {false, false, {}}), {1, 3});
-  test_both(*analyse(c.a.n, ptr, row, nullptr), {1, 3});
-  test_both(*analyse(c.a.n, ptr, row, reduced.data()), kEveryWidth);
+  test_both(*analyze(c.a.n, ptr, row, nullptr, {false, false, {}}), {1, 3});
+  test_both(*analyze(c.a.n, ptr, row, nullptr), {1, 3});
+  test_both(*analyze(c.a.n, ptr, row, reduced.data()), kEveryWidth);
   test_both(*plan_from_factor(c.a.n, ptr, row), {1, 3});  // open, most of them
 }
 
@@ -216,7 +216,7 @@ void test_large_case(const char* name, const Lower& a) {
   check::where = name;
   const Index *ptr = a.ptr.data(), *row = a.row.data();
   const std::vector<Index> reduced = amd(a.n, ptr, row);
-  const auto plan = analyse(a.n, ptr, row, reduced.data());
+  const auto plan = analyze(a.n, ptr, row, reduced.data());
   CHECK(plan->parts.begin.size() > 2);
   const Values factor = large_factor(*plan);
   for (const int k : {1, 2, 17, 33, 70}) {

@@ -166,11 +166,11 @@ void test_lower_pattern(const Plan& plan, const Dense& d) {
 }
 
 void test_plan(const Lower& a, const std::vector<Index>* perm, bool to_postorder, bool supernodal) {
-  AnalyseOptions options;
+  AnalyzeOptions options;
   options.postorder = to_postorder;
   options.supernodal = supernodal;
   const auto plan =
-      analyse(a.n, a.ptr.data(), a.row.data(), perm ? perm->data() : nullptr, options);
+      analyze(a.n, a.ptr.data(), a.row.data(), perm ? perm->data() : nullptr, options);
   CHECK(is_permutation_of_n(plan->perm, a.n));
   for (Index i = 0; i < a.n; ++i) CHECK(plan->iperm[plan->perm[i]] == i);
   if (!to_postorder) CHECK(plan->perm == (perm ? *perm : identity(a.n)));
@@ -191,7 +191,7 @@ void test_plan(const Lower& a, const std::vector<Index>* perm, bool to_postorder
 }
 
 void test_plan_from_factor(const Lower& a) {
-  const auto simplicial = analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {false, false, {}});
+  const auto simplicial = analyze(a.n, a.ptr.data(), a.row.data(), nullptr, {false, false, {}});
   const Lower l = exact_pattern(*simplicial);
   const auto plan = plan_from_factor(l.n, l.ptr.data(), l.row.data());
   CHECK(plan->closed && plan->rows == l.row && plan->parent == simplicial->parent);
@@ -215,10 +215,10 @@ void test_amd(const Lower& a) {
 
 void test_amd_reduces_fill() {
   for (const Lower& a : {grid_lower(30, 30, 1), arrow_lower(3000, 3, true), grid_lower(9, 9, 9)}) {
-    const auto natural = analyse(a.n, a.ptr.data(), a.row.data(), nullptr);
+    const auto natural = analyze(a.n, a.ptr.data(), a.row.data(), nullptr);
     for (const auto order : {amd, amf}) {
       const std::vector<Index> perm = order(a.n, a.ptr.data(), a.row.data());
-      const auto reduced = analyse(a.n, a.ptr.data(), a.row.data(), perm.data());
+      const auto reduced = analyze(a.n, a.ptr.data(), a.row.data(), perm.data());
       CHECK(2 * reduced->nnz_factor < natural->nnz_factor);
     }
   }
@@ -227,17 +227,17 @@ void test_amd_reduces_fill() {
 void test_errors() {
   const Lower a = grid_lower(3, 1, 1);
   const Index repeated[] = {0, 1, 1}, outside[] = {0, 1, 3};
-  CHECK_THROWS(analyse(3, a.ptr.data(), a.row.data(), repeated), std::invalid_argument,
+  CHECK_THROWS(analyze(3, a.ptr.data(), a.row.data(), repeated), std::invalid_argument,
                "entry 2 is 1");
-  CHECK_THROWS(analyse(3, a.ptr.data(), a.row.data(), outside), std::invalid_argument,
+  CHECK_THROWS(analyze(3, a.ptr.data(), a.row.data(), outside), std::invalid_argument,
                "entry 2 is 3");
   const Index ptr[] = {0, 1, 2}, no_diagonal[] = {0, 0};
-  CHECK_THROWS(analyse(2, ptr, no_diagonal, nullptr), std::invalid_argument, "column 1");
+  CHECK_THROWS(analyze(2, ptr, no_diagonal, nullptr), std::invalid_argument, "column 1");
   const Lower big = arrow_lower(70000, 1, true);
-  CHECK_THROWS(analyse(big.n, big.ptr.data(), big.row.data(), nullptr, {false, true, {}}),
+  CHECK_THROWS(analyze(big.n, big.ptr.data(), big.row.data(), nullptr, {false, true, {}}),
                std::length_error, "2450035000 entries; the limit is 2147483647");
   const Lower wide = arrow_lower(50000, 1, true);  // 1.25e9 entries, 2.5e9 with padding
-  CHECK_THROWS(analyse(wide.n, wide.ptr.data(), wide.row.data(), nullptr), std::length_error,
+  CHECK_THROWS(analyze(wide.n, wide.ptr.data(), wide.row.data(), nullptr), std::length_error,
                "2500000000");
 }
 
@@ -246,7 +246,7 @@ void test_star() {
   const Lower a = arrow_lower(20000, 30, true);
   const std::vector<Index> perm = amd(a.n, a.ptr.data(), a.row.data());
   for (const bool supernodal : {false, true}) {
-    const auto plan = analyse(a.n, a.ptr.data(), a.row.data(), perm.data(), {true, supernodal, {}});
+    const auto plan = analyze(a.n, a.ptr.data(), a.row.data(), perm.data(), {true, supernodal, {}});
     CHECK(plan->nnz_factor == static_cast<Offset>(a.row.size()));
     CHECK(plan->whole.stack[0] + plan->whole.stack[1] <= 17 * 30 * 30);
     CHECK(!supernodal || (plan->num_supernodes < a.n / 8 && plan->size < 2 * plan->nnz_factor));
@@ -259,7 +259,7 @@ void test_star() {
 void test_deep_tree() {
   const Lower a = grid_lower(1000000, 1, 1);
   for (const bool to_postorder : {false, true}) {
-    const auto plan = analyse(a.n, a.ptr.data(), a.row.data(), nullptr, {to_postorder, false, {}});
+    const auto plan = analyze(a.n, a.ptr.data(), a.row.data(), nullptr, {to_postorder, false, {}});
     CHECK(plan->nnz_factor == 2 * Offset{a.n} - 1 &&
           plan->whole.stack[0] + plan->whole.stack[1] == 2);
   }

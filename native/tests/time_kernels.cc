@@ -87,12 +87,12 @@ int main(int argc, char** argv) {
   } else {
     perm = amd(n, ptr.data(), row.data());
   }
-  AnalyseOptions options;
+  AnalyzeOptions options;
   if (const char* text = std::getenv("RELAX"))
     std::sscanf(text, "%d,%d,%d,%lf,%lf,%lf,%lf", &options.relax.width[0], &options.relax.width[1],
                 &options.relax.width[2], &options.relax.zeros[0], &options.relax.zeros[1],
                 &options.relax.zeros[2], &options.relax.zeros[3]);
-  const auto plan = analyse(n, ptr.data(), row.data(), perm.data(), options);
+  const auto plan = analyze(n, ptr.data(), row.data(), perm.data(), options);
   const int threads = argc > 3 ? std::atoi(argv[3]) : 1;
   alone = threads == 1;
   const Timer time{

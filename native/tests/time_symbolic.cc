@@ -25,12 +25,12 @@ void report(const char* name, const Lower& a) {
   std::shared_ptr<const Plan> plan;
   const double ordering = seconds([&] { perm = amd(a.n, a.ptr.data(), a.row.data()); });
   const double analysis =
-      seconds([&] { plan = analyse(a.n, a.ptr.data(), a.row.data(), perm.data()); });
+      seconds([&] { plan = analyze(a.n, a.ptr.data(), a.row.data(), perm.data()); });
   std::vector<Index> ptr(a.n + 1), row(plan->nnz_factor), position(plan->nnz_factor);
   const double pattern =
       seconds([&] { lower_pattern(*plan, ptr.data(), row.data(), position.data()); });
   std::printf(
-      "%-22s amd %.3f s, analyse %.3f s, lower_pattern %.3f s; nnz(L) %.3g, flops %.3g, storage "
+      "%-22s amd %.3f s, analyze %.3f s, lower_pattern %.3f s; nnz(L) %.3g, flops %.3g, storage "
       "%.2f nnz(L), "
       "%d supernodes, mean width %.1f, largest %d x %d, stack %.2f of storage\n",
       name, ordering, analysis, pattern, double(plan->nnz_factor), plan->flops,

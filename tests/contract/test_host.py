@@ -90,7 +90,7 @@ def general(values):
     return cx.SparseMatrix(values, SMALL.pattern).as_general()
 
 
-def test_traced_index_arrays_are_analysed_on_the_host():
+def test_traced_index_arrays_are_analyzed_on_the_host():
     indices, indptr = PROBLEM.pattern.indices, PROBLEM.pattern.indptr
     size = cx.analyze(PROBLEM.pattern, "natural").nnz_factor
 

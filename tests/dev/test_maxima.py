@@ -21,7 +21,7 @@ MODULES = {"jax.numpy": "jnp", "jax.lax": "lax", "jax.numpy.linalg": "jnp.linalg
 ALLOWED = {
     ("_core/norms.py", "jnp.max"): "NaN is put back after it",
     ("_core/norms.py", "jnp.min"): "NaN is put back after it",
-    ("implicit/bisect.py", "jnp.max"): "counts of steps, integers",
+    ("implicit/_bisect.py", "jnp.max"): "counts of steps, integers",
     ("numdiff/estimate.py", "jnp.max"): "indices, integers",
 }
 # Where `.max()` is NumPy's or SciPy's, or a graph's of another package; by file or folder.
@@ -35,7 +35,7 @@ CONCRETE = {
     "primitives/_superlu.py": "NumPy: inside a callback",
     "sparsediff/": "NumPy: patterns and colors, while tracing",
     "stats/latent/": "NumPy and SciPy: graphs and structure matrices",
-    "stats/lmm/": "NumPy: the fit runs outside programs",
+    "stats/_lmm/": "NumPy: the fit runs outside programs",
     "stats/mesh/": "NumPy: geometry",
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cholax as cx
-from cholax.sparsediff.hessian import hessian
+from cholax.sparsediff._hessian import hessian
 from cholax.testing import check_coloring
 from tests import tolerances as tol
 from tests.sparsediff import problems

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from cholax.sparsediff import captured as captured_module
+from cholax.sparsediff._hessian import hessian
+from cholax.sparsediff._jacobian import jacobian
 from cholax.sparsediff.captured import captured
-from cholax.sparsediff.hessian import hessian
-from cholax.sparsediff.jacobian import jacobian
 from tests import tolerances as tol
 from tests.sparsediff import problems
 
@@ -26,7 +26,7 @@ def detections(monkeypatch) -> list[int]:
     """One entry per detection."""
     calls: list[int] = []
     # The package has a function of the module's name.
-    module = importlib.import_module("cholax.sparsediff.jacobian")
+    module = importlib.import_module("cholax.sparsediff._jacobian")
     detect = module.jacobian_pattern
 
     def counted(f, x):

@@ -7,7 +7,7 @@ import pytest
 
 import cholax as cx
 from cholax.patterns import algebra
-from cholax.sparsediff.hessian import hessian
+from cholax.sparsediff._hessian import hessian
 from cholax.sparsediff.separable import separable_hessian
 from tests import tolerances as tol
 from tests.sparsediff import problems

@@ -11,8 +11,8 @@ from jax.experimental.sparse import BCOO
 
 import cholax as cx
 from cholax.patterns import Pattern, build
-from cholax.sparsediff.hessian import hessian
-from cholax.sparsediff.jacobian import jacobian
+from cholax.sparsediff._hessian import hessian
+from cholax.sparsediff._jacobian import jacobian
 from tests import tolerances as tol
 from tests.sparsediff import problems
 
@@ -75,7 +75,7 @@ def test_a_symmetric_pattern_for_a_jacobian_stands_for_both_triangles():
 
 
 def test_a_given_pattern_is_not_detected(monkeypatch):
-    module = importlib.import_module("cholax.sparsediff.jacobian")
+    module = importlib.import_module("cholax.sparsediff._jacobian")
     monkeypatch.setattr(module, "jacobian_pattern", None)
     jacobian(problems.stencil, sparsity=MASK)(problems.point(N))
 

@@ -7,8 +7,8 @@ import pytest
 
 from cholax.errors import SparsityError
 from cholax.sparsediff import verify
-from cholax.sparsediff.hessian import hessian
-from cholax.sparsediff.jacobian import jacobian
+from cholax.sparsediff._hessian import hessian
+from cholax.sparsediff._jacobian import jacobian
 from tests import tolerances as tol
 from tests.sparsediff import problems
 

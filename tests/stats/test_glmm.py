@@ -10,9 +10,9 @@ import scipy.stats
 pytest.importorskip("formulaic")
 
 from cholax._core.errors import ArgumentError
+from cholax.stats._lmm import GeneralizedLinearMixedModel, glmm
+from cholax.stats._lmm.separation import separating_direction
 from cholax.stats.likelihoods import LIKELIHOODS
-from cholax.stats.lmm import GeneralizedLinearMixedModel, glmm
-from cholax.stats.lmm.separation import separating_direction
 from cholax.testing import check_derivatives
 from tests import tolerances as tol
 
@@ -235,7 +235,7 @@ def test_likelihood_of_every_kind_differentiates_and_fits(family, response, opti
 
 @pytest.mark.slow
 def test_gaussian_family_agrees_with_the_linear_mixed_model(counts):
-    from cholax.stats.lmm import lmm
+    from cholax.stats._lmm import lmm
 
     data = {**counts, "y": np.log1p(counts["y"])}
     one = glmm("y ~ x + (1 | g)", data, family="gaussian")

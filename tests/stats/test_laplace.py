@@ -11,8 +11,8 @@ import scipy.sparse as sp
 import cholax as cx
 import cholax.stats as cs
 from cholax.errors import ArgumentError, ConvergenceError, ShapeError
-from cholax.stats.laplace.hoist import hoist
-from cholax.stats.laplace.status import raise_unless_converged
+from cholax.stats._laplace.hoist import hoist
+from cholax.stats._laplace.status import raise_unless_converged
 from tests import tolerances as tol
 
 N = 7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cholax.stats as cs
-from cholax.stats.laplace import mode
+from cholax.stats._laplace import mode
 from cholax.stats.likelihoods import poisson
 
 

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("formulaic")
 
 from cholax._core.errors import ArgumentError, CholaxError, ConvergenceError
-from cholax.stats.lmm import LinearMixedModel, lmm
-from cholax.stats.lmm._optimize import minimize
-from cholax.stats.lmm.status import AT_INFINITY
+from cholax.stats._lmm import LinearMixedModel, lmm
+from cholax.stats._lmm._optimize import minimize
+from cholax.stats._lmm.status import AT_INFINITY
 from cholax.testing import check_derivatives
 from tests import tolerances as tol
 from tests.stats.lmm_twins import (
@@ -130,8 +130,8 @@ def test_fit_is_at_the_minimum_and_reports_what_the_dense_model_gives(batches, f
 
 
 def test_modes_and_covariances_of_terms_that_share_a_group(crossed):
-    from cholax.stats.lmm._optimize import Optimum
-    from cholax.stats.lmm.fit import assemble
+    from cholax.stats._lmm._optimize import Optimum
+    from cholax.stats._lmm.fit import assemble
 
     model, twin = crossed
     end = Optimum(model.to_internal(THETA), 0.0, THETA, np.eye(5), 1, 0, 0.0, 1.0, 0)

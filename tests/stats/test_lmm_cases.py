@@ -12,7 +12,7 @@ import scipy.io
 
 pytest.importorskip("formulaic")
 
-from cholax.stats.lmm import GeneralizedLinearMixedModel, glmm, lmm
+from cholax.stats._lmm import GeneralizedLinearMixedModel, glmm, lmm
 from tests import tolerances as tol
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

@@ -7,10 +7,10 @@ import scipy.stats
 pytest.importorskip("formulaic")
 
 from cholax._core.errors import ArgumentError
-from cholax.stats.lmm import glmm, lmm
-from cholax.stats.lmm.compare import nesting_problem
-from cholax.stats.lmm.design import build_design
-from cholax.stats.lmm.formula import parse_formula, update_formula
+from cholax.stats._lmm import glmm, lmm
+from cholax.stats._lmm.compare import nesting_problem
+from cholax.stats._lmm.design import build_design
+from cholax.stats._lmm.formula import parse_formula, update_formula
 from tests import tolerances as tol
 
 F64 = np.float64

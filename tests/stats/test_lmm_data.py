@@ -8,9 +8,9 @@ pytest.importorskip("formulaic")
 import pandas as pd
 
 from cholax._core.errors import ArgumentError, ShapeError
-from cholax.stats.lmm import LinearMixedModel
-from cholax.stats.lmm.design import build_design, independent_columns
-from cholax.stats.lmm.formula import parse_formula
+from cholax.stats._lmm import LinearMixedModel
+from cholax.stats._lmm.design import build_design, independent_columns
+from cholax.stats._lmm.formula import parse_formula
 
 
 def table(n=12):

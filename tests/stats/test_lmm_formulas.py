@@ -10,8 +10,8 @@ pytest.importorskip("formulaic")
 import pandas as pd
 
 from cholax._core.errors import ArgumentError, CholaxError
-from cholax.stats.lmm.design import build_design
-from cholax.stats.lmm.formula import parse_formula
+from cholax.stats._lmm.design import build_design
+from cholax.stats._lmm.formula import parse_formula
 from tests import tolerances as tol
 
 F64 = np.float64

@@ -6,8 +6,8 @@ import scipy.stats
 
 pytest.importorskip("formulaic")
 
-from cholax.stats.lmm import LinearMixedModel, glmm, lmm
-from cholax.stats.lmm.identify import dependent_covariances, flat_parameters
+from cholax.stats._lmm import LinearMixedModel, glmm, lmm
+from cholax.stats._lmm.identify import dependent_covariances, flat_parameters
 from tests import tolerances as tol
 
 F64 = np.float64

@@ -9,7 +9,7 @@ pytest.importorskip("formulaic")
 import pandas as pd
 
 from cholax._core.errors import ArgumentError, ShapeError
-from cholax.stats.lmm import glmm, lmm
+from cholax.stats._lmm import glmm, lmm
 from tests import tolerances as tol
 
 F64 = np.float64

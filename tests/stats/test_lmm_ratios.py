@@ -7,7 +7,7 @@ import pytest
 
 import cholax.stats as cs
 from cholax._core.errors import ArgumentError
-from cholax.stats.lmm._optimize import minimize
+from cholax.stats._lmm._optimize import minimize
 
 
 def one_way(levels, rows, ratio, seed, residual=1.0):

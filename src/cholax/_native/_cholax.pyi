@@ -23,7 +23,7 @@ def amf(n: int, indptr: np.ndarray, indices: np.ndarray, /) -> np.ndarray: ...
 def factor_cost(
     n: int, indptr: np.ndarray, indices: np.ndarray, perm: np.ndarray
 ) -> tuple[int, float]: ...
-def analyse(
+def analyze(
     digest: str,
     n: int,
     indptr: np.ndarray,

@@ -195,7 +195,7 @@ def analyze(pattern: Any, ordering: Any = "auto", *, supernodal: bool = True) ->
 def _ordered(pattern: Pattern, perm: np.ndarray, postorder: bool, supernodal: bool) -> Plan:
     digest = _digest(pattern, perm, np.array([postorder, supernodal, False]))
     native = _native_plan(
-        lib().analyse,
+        lib().analyze,
         (digest, pattern.n, pattern.indptr, pattern.indices, perm, postorder, supernodal),
     )
     attributes = {

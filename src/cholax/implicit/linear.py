@@ -19,7 +19,7 @@ from cholax.linalg.lu import lu
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import algebra
 from cholax.primitives import EntryMap
-from cholax.sparsediff.jacobian import jacobian
+from cholax.sparsediff._jacobian import jacobian
 
 # Up to here a dense inverse costs less than finding a pattern.
 DENSE_LIMIT = 32

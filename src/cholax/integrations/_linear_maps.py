@@ -11,7 +11,7 @@ from cholax._core.errors import StructureError
 from cholax.linalg.matrix import SparseMatrix
 from cholax.patterns import Pattern
 from cholax.patterns.algebra import expand
-from cholax.sparsediff.jacobian import jacobian
+from cholax.sparsediff._jacobian import jacobian
 
 
 class FlatStructure(NamedTuple):

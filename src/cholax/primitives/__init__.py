@@ -23,9 +23,16 @@
 """
 
 from cholax.primitives._backends import BACKENDS, Backend, use_backend
+from cholax.primitives._cholesky import cholesky
+from cholax.primitives._cholesky_tangent import cholesky_cotangent, cholesky_tangent
 from cholax.primitives._define import Definition, Kind, Operand, registry
 from cholax.primitives._dynamic import locate, symbolic
+from cholax.primitives._inner_product import inner_product, scale
+from cholax.primitives._log_determinant import log_determinant
 from cholax.primitives._maps import diagonal_map, value_map
+from cholax.primitives._matvec import matvec, outer_on_pattern
+from cholax.primitives._selected_inverse import selected_inverse
+from cholax.primitives._solve import solve
 from cholax.primitives._structures import (
     DynamicEntryMap,
     DynamicPlan,
@@ -34,22 +41,15 @@ from cholax.primitives._structures import (
     Triples,
     csc_of,
 )
-from cholax.primitives.cholesky import cholesky
-from cholax.primitives.cholesky_tangent import cholesky_cotangent, cholesky_tangent
-from cholax.primitives.entries import contract, gather, scatter
-from cholax.primitives.inner_product import inner_product, scale
-from cholax.primitives.log_determinant import log_determinant
-from cholax.primitives.lu import lu_factor, lu_log_determinant, lu_solve
-from cholax.primitives.matvec import matvec, outer_on_pattern
-from cholax.primitives.selected_inverse import selected_inverse
-from cholax.primitives.solve import solve
-from cholax.primitives.symmetric_product import symmetric_product, symmetric_product_transpose
-from cholax.primitives.triangular_solve import (
+from cholax.primitives._symmetric_product import symmetric_product, symmetric_product_transpose
+from cholax.primitives._triangular_solve import (
     factor_matvec,
     factor_outer,
     permute,
     triangular_solve,
 )
+from cholax.primitives.entries import contract, gather, scatter
+from cholax.primitives.lu import lu_factor, lu_log_determinant, lu_solve
 
 __all__ = [
     "BACKENDS",

@@ -18,10 +18,10 @@ from cholax.analysis import LUPlan
 from cholax.primitives import _superlu
 from cholax.primitives._define import Definition, Kind, Operand, define
 from cholax.primitives._dependence import Links, Solve
+from cholax.primitives._inner_product import inner_product
+from cholax.primitives._matvec import matvec, outer_on_pattern
 from cholax.primitives._specification import check_size
 from cholax.primitives._structures import csc_of
-from cholax.primitives.inner_product import inner_product
-from cholax.primitives.matvec import matvec, outer_on_pattern
 
 # Columns of A⁻ᵀ found at a time.
 BLOCK = 64

@@ -14,7 +14,7 @@ from cholax._core.errors import ArgumentError
 from cholax._core.pickling import reduce_tuple
 from cholax.sparsediff.captured import captured
 from cholax.sparsediff.remembered import remembered
-from cholax.stats.laplace import LaplaceResult
+from cholax.stats._laplace import LaplaceResult
 
 # Numbers solved for side by side.
 _BLOCK = 32

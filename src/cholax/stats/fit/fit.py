@@ -13,14 +13,14 @@ from cholax._core.errors import ArgumentError, ConvergenceError
 from cholax._core.failures import tolerant
 from cholax._core.foreign import refuse_foreign_tree
 from cholax._core.jax_compat import boundary
+from cholax.stats._laplace import LaplaceModel, laplace
+from cholax.stats._laplace.model import check_real
 from cholax.stats._progress import reporting
 from cholax.stats.constraints import Constraints, widened
 from cholax.stats.fit import status as codes
 from cholax.stats.fit._optimize import minimize
 from cholax.stats.fit.programs import Evaluator, LogPrior
 from cholax.stats.fit.result import Fit, make_fit
-from cholax.stats.laplace import LaplaceModel, laplace
-from cholax.stats.laplace.model import check_real
 
 
 @boundary

@@ -13,8 +13,8 @@ from jax.flatten_util import ravel_pytree
 from cholax._core.pickling import Portable
 from cholax.patterns import Pattern
 from cholax.sparsediff.captured import captured
+from cholax.stats._laplace import LaplaceModel
 from cholax.stats.fit._optimize import Point
-from cholax.stats.laplace import LaplaceModel
 
 LogPrior = Callable[[Any], Any] | None
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from cholax._core.pickling import Portable
 from cholax.linalg.matrix import SparseMatrix
+from cholax.stats._laplace import LaplaceModel, LaplaceResult
 from cholax.stats.fit import status as codes
 from cholax.stats.fit._optimize import Outcome
 from cholax.stats.fit.delta import Delta, delta
@@ -18,7 +19,6 @@ from cholax.stats.fit.joint import joint_precision, joint_sample
 from cholax.stats.fit.profile import Profile, profile
 from cholax.stats.fit.programs import Evaluator, LogPrior
 from cholax.stats.fit.status import FitStatus
-from cholax.stats.laplace import LaplaceModel, LaplaceResult
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from cholax._core import options
 from cholax._core.errors import ShapeError
 from cholax._core.foreign import refuse_foreign_tree
 from cholax.sparsediff.remembered import solved
-from cholax.stats.laplace.model import check_real
+from cholax.stats._laplace.model import check_real
 
 
 def sample_latents(key: jax.Array, model: Any, theta: Any, *args: Any) -> Any:
