@@ -4,7 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -198,6 +198,7 @@ class SparseDerivative(Portable, ABC):
         """The call, its key (None when f closes over a tracer), and its pattern."""
         where = self._where
         call = bind(self._f, self._argnums, args, kwargs, has_aux=self._has_aux, where=where)
+        call = replace(call, function=_traced_once(self._flat(call)))
         held = captured(self._f)
         key = None if held is None else (call.key, held)
         pattern_key = None if key is None else (*key, call.known)
@@ -218,23 +219,24 @@ class SparseDerivative(Portable, ABC):
         return made
 
     def _pattern_of(self, call: Call) -> Pattern:
-        flat = self._flat(call)
-        x = jax.ShapeDtypeStruct(call.x.shape, call.x.dtype)
+        flat, x = call.function, jax.ShapeDtypeStruct(call.x.shape, call.x.dtype)
         if self._sparsity is not None:
             m = jax.eval_shape(flat, x, call.data)[0].size
             shape = self._shape(x.size, m)
             symmetric = shape[0] == shape[1] and self._symmetric
             return as_pattern(self._sparsity, shape, symmetric=symmetric, where=self._where)
         known = call.known_mask()
+        if any(known):
+            flat = flat.__wrapped__  # whose arithmetic with known integers runs at once
         found: list[Pattern] = []
 
         # Tracers stand for data whose values may change; only what is known is seen as such.
         def detect(unknown: Sequence[Any]) -> None:
             rest = iter(unknown)
-            data = [
+            data = tuple(
                 leaf if is_known else next(rest)
                 for leaf, is_known in zip(call.data, known, strict=True)
-            ]
+            )
             found.append(self._detected(lambda x: flat(x, data)[0], x))
 
         unknown = [leaf for leaf, is_known in zip(call.data, known, strict=True) if not is_known]
@@ -247,7 +249,7 @@ class SparseDerivative(Portable, ABC):
     _symmetric = False
 
     def _prepared_for(self, call: Call, pattern: Pattern) -> Prepared:
-        flat = self._flat(call)
+        flat = call.function
         program = footprint(flat, call.x, call.data)
         coloring = self._coloring(pattern, program)
         most = self._chunk_size or max(1, CHUNK_BYTES // max(1, program.largest))
@@ -269,7 +271,7 @@ class SparseDerivative(Portable, ABC):
         for i in worst.tolist():
             found, size = float(gap[i]), float(scale[i])
             by_columns = prepared.coloring.kind == "row"
-            row = None if by_columns else self._row(self._flat(call), call.x, call.data, i)
+            row = None if by_columns else self._row(call.function, call.x, call.data, i)
             if row is not None and np.isfinite(row).all():
                 verify.examine(row, np.asarray(values), prepared.pattern, i, found, self._where)
             elif found > verify.coarse(values.dtype) * size:
@@ -279,6 +281,15 @@ class SparseDerivative(Portable, ABC):
                 )
         prepared.partial_checks += 1
         prepared.verified = complete or prepared.partial_checks >= PARTIAL_CHECKS
+
+
+def _traced_once(flat: Flat) -> Any:
+    """`flat` as a function that all programs made of it trace together, once.
+
+    A trace of a model takes seconds of Python where it unrolls loops. Inlined, it leaves no mark in
+    the programs.
+    """
+    return jax.jit(flat, inline=True)
 
 
 def _checked_in_program(prepared: Prepared, call: Call, values: jax.Array) -> jax.Array:
