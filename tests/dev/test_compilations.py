@@ -221,9 +221,13 @@ BLOCKWISE = cs.likelihoods.blockwise(lambda y, eta: -((y - eta) ** 2).sum())
 
 
 def use_likelihood(name: str) -> Callable:
-    def call(s: float) -> jax.Array:
+    def call(s: float) -> tuple:
         given = {key: np.asarray(s * x) for key, x in FAMILIES.get(name, {}).items()}
-        return cs.LIKELIHOODS[name].log_prob(RESPONSES.get(name, V), s * V, **given)
+        likelihood, eta = cs.LIKELIHOODS[name], s * V
+        moments = likelihood.mean(eta, **given), likelihood.variance(eta, **given)
+        drawn, below = likelihood.sample(KEY, eta, **given), likelihood.cdf(V, eta, **given)
+        density = likelihood.log_prob(RESPONSES.get(name, V), eta, **given)
+        return density, moments, drawn, below
 
     return call
 
@@ -351,6 +355,7 @@ RUN_BY_A_ROW = {
     "likelihoods.BlockLikelihood": "likelihoods.blockwise", "likelihoods.Survival": "surv",
     "likelihoods.Parameter": "likelihoods.gaussian", "likelihoods.surv": "surv",
     "likelihoods.Likelihood": "likelihoods.poisson",
+    "likelihoods.ResponseSupport": "likelihoods.poisson",
 }  # fmt: skip
 # Programs of the caller's own function, each looked at once.
 MADE_ANEW = {

@@ -203,6 +203,7 @@ EXAMPLES = {
         lambda: cs.likelihoods.elementwise(log_density),
         lambda y: y.log_prob(jnp.ones(3), B),
     ),
+    "ResponseSupport": (lambda: cs.likelihoods.binomial.support, repr),
     "Parameter": (lambda: cs.likelihoods.gaussian.parameters[0], lambda p: p.name),
     "BlockLikelihood": (lambda: cs.likelihoods.blockwise(log_density), lambda y: repr(type(y))),
     "Survival": (lambda: cs.surv(jnp.array([1.0, 2.0]), jnp.array([1.0, 0.0])), tuple),

@@ -173,13 +173,12 @@ def test_every_registered_likelihood_knows_its_distribution():
             assert function is not None, f"{name} has no {what}"
         assert isinstance(likelihood.support, likelihoods.ResponseSupport)
         eta, given = jnp.zeros(3, np.float32), CASES[name]
-        key = jax.random.key(0)
-        for out in (
-            likelihood.mean(eta, **given),
-            likelihood.variance(eta, **given),
-            likelihood.cdf(jnp.ones(3, np.float32), eta, **given),
-            likelihood.sample(key, eta, **given),
-        ):
+
+        def everything(key, eta, likelihood=likelihood, given=given):
+            moments = likelihood.mean(eta, **given), likelihood.variance(eta, **given)
+            return *moments, likelihood.cdf(eta, eta, **given), likelihood.sample(key, eta, **given)
+
+        for out in jax.eval_shape(everything, jax.random.key(0), eta):
             assert out.shape == (3,), name
             assert out.dtype == np.float32, name
 
@@ -293,6 +292,8 @@ def test_counts_too_large_for_integers_are_drawn(name, dtype):
     assert abs(y.mean() - float(mean)) < 5 * np.sqrt(float(variance) / 4000) + 40 * rounding
     assert abs(y.std() / np.sqrt(float(variance)) - 1) < 0.08
     assert np.isnan(likelihood.sample(jax.random.key(0), jnp.array(jnp.nan, dtype), **given))
+    inflated = likelihoods.zero_inflated_poisson
+    assert np.isnan(inflated.sample(jax.random.key(0), eta[:1], zero_probability=1.5))
 
 
 @pytest.mark.slow
@@ -387,8 +388,6 @@ def test_values_outside_the_support_have_no_mass_below_or_above():
     for f in (poisson.mean, poisson.variance, lambda e, **p: poisson.cdf(1.0, e, **p)):
         assert np.isnan(f(0.0, exposure=-1.0))
     assert np.isnan(likelihoods.gaussian.sample(jax.random.key(0), 0.0, sd=-1.0))
-    inflated = likelihoods.zero_inflated_poisson
-    assert np.isnan(inflated.sample(jax.random.key(0), 0.0, zero_probability=1.5))
 
 
 def test_survival_times_are_those_of_the_event():

@@ -6,7 +6,6 @@ against SciPy, finite differences, missing responses and extreme predictors.
 
 from cholax.stats.likelihoods._likelihood import Likelihood as Likelihood
 from cholax.stats.likelihoods._likelihood import Parameter as Parameter
-from cholax.stats.likelihoods._response import Distribution as Distribution
 from cholax.stats.likelihoods._response import ResponseSupport as ResponseSupport
 from cholax.stats.likelihoods.binary import bernoulli as bernoulli
 from cholax.stats.likelihoods.binary import binomial as binomial

@@ -66,7 +66,8 @@ def differentiable(
 
     wrapped = jax.custom_jvp(f)
     wrapped.defjvp(rule, symbolic_zeros=True)
-    return wrapped
+    # Compiled once: loops called outside of `jit` would be compiled at every call.
+    return jax.jit(wrapped)
 
 
 def _gamma(a: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:

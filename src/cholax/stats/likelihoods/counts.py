@@ -122,7 +122,9 @@ def _negative_binomial1_cdf(
     y: jax.Array, eta: jax.Array, *, dispersion: jax.Array, exposure: jax.Array
 ) -> jax.Array:
     size = _bounded(safe_exp(eta) * exposure / dispersion)
-    return _mixed_cdf(y, size, dispersion)
+    # Below, nothing but 0 is ever seen; the slope in the size has its square in a denominator.
+    least = float(jnp.finfo(size.dtype).max) ** -0.25
+    return _mixed_cdf(y, jnp.maximum(size, least), dispersion)
 
 
 def _inflated_mean(
