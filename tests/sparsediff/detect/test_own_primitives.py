@@ -84,7 +84,7 @@ def test_lu_solve_depends_on_what_the_inverse_couples(name, transpose):
     found = jacobian_pattern(lambda b: cx.lu(A).solve(b, transpose=transpose), jnp.ones(n))
     np.testing.assert_array_equal(as_mask(found), expected)
 
-    solve = lambda v: cx.lu(cx.SparseMatrix(v, A.pattern)).solve(ones, transpose)  # noqa: E731
+    solve = lambda v: cx.lu(cx.SparseMatrix(v, A.pattern)).solve(ones, transpose=transpose)  # noqa: E731
     ones = jnp.asarray(np.random.default_rng(2).normal(size=n))
     mask = as_mask(jacobian_pattern(solve, A.values))
     dense = np.asarray(jax.jacobian(solve)(A.values))
