@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import cholax as cx
-from cholax._core.errors import DtypeError, PatternError, ShapeError, StructureError
+from cholax._core.errors import DtypeError, PatternError, ShapeError, SparsityError, StructureError
 from tests.linalg.twins import assert_close, dense_log_det
 from tests.reference.blog_cases import DTYPES, FUNCTIONS, SIZES, TOL, build, case
 
@@ -280,7 +280,7 @@ def test_partial_inverse_refuses_a_pattern_that_lacks_fill(indices):
 def test_partial_inverse_refuses_entries_outside_L(indices):
     c = case(10)
     outside = np.array([99], np.int32), np.array([0] + [1] * 100, np.int32)
-    error = StructureError if indices == "concrete" else jax.errors.JaxRuntimeError
+    error = SparsityError if indices == "concrete" else jax.errors.JaxRuntimeError
     f = cx.csc.sparse_partial_inverse
     f = jax.jit(f) if indices == "traced" else f
     with pytest.raises(error, match=r"entry \(99, 0\)"):

@@ -220,7 +220,7 @@ class ConstrainedFactor(Factorization):
             The entries, as a matrix on the pattern.
 
         Raises:
-            StructureError: an entry of the pattern lies outside the filled pattern.
+            SparsityError: an entry of the pattern lies outside the filled pattern.
 
         Example:
             >>> import cholax as cx, cholax.stats as cs, jax.numpy as jnp
