@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
-from cholax._core.errors import StructureError, UnsupportedError
+from cholax._core.errors import SparsityError, StructureError, UnsupportedError
 from cholax._core.options import shown
 from cholax.analysis import Plan, analyze
 from cholax.linalg.cholesky import plan_for
@@ -307,7 +307,7 @@ class Elimination:
         if missing.size:
             k = missing[0]
             i, j = self.variable_of[[inner.rows[k], inner.columns[k]]]
-            raise StructureError(
+            raise SparsityError(
                 "selected_inverse: the pattern must lie inside the filled pattern of L + Lᵀ, but "
                 f"entry ({i}, {j}) does not. Solve for that column of the inverse, or add the "
                 "entry to A's pattern with a zero value."
