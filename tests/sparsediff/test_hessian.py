@@ -165,3 +165,19 @@ def test_large_mixed_model_takes_seven_products():
     zeros = jnp.zeros(x.shape)
     assert len(H.colors(zeros)) == 7
     assert 2 * H.pattern(zeros).nnz - (q + 6) == 65_026
+
+
+@pytest.mark.parametrize("derivative", [cx.hessian, cx.jacobian])
+def test_a_function_is_traced_once_for_pattern_program_and_check(derivative):
+    traces = []
+
+    def f(x, scale):
+        traces.append(None)
+        y = scale * x[1:] * x[:-1] ** 2
+        return jnp.sum(y) if derivative is cx.hessian else y
+
+    of = derivative(f)
+    of(jnp.arange(1.0, 6.0), 2.0)
+    assert len(traces) == 1
+    of(jnp.arange(2.0, 7.0), 3.0)
+    assert len(traces) == 1

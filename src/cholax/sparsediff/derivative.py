@@ -4,7 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -198,7 +198,6 @@ class SparseDerivative(Portable, ABC):
         """The call, its key (None when f closes over a tracer), and its pattern."""
         where = self._where
         call = bind(self._f, self._argnums, args, kwargs, has_aux=self._has_aux, where=where)
-        call = replace(call, function=_traced_once(self._flat(call)))
         held = captured(self._f)
         key = None if held is None else (call.key, held)
         pattern_key = None if key is None else (*key, call.known)
@@ -218,8 +217,18 @@ class SparseDerivative(Portable, ABC):
                 self._memory.popitem(last=False)
         return made
 
+    def _traced_once(self, call: Call) -> Any:
+        """The flat function, which all programs that are made for this call trace together, once.
+
+        A trace of a model takes seconds of Python where it unrolls loops. Inlined, it leaves no
+        mark in the programs.
+        """
+        if not call.traced:
+            call.traced.append(jax.jit(self._flat(call), inline=True))
+        return call.traced[0]
+
     def _pattern_of(self, call: Call) -> Pattern:
-        flat, x = call.function, jax.ShapeDtypeStruct(call.x.shape, call.x.dtype)
+        flat, x = self._traced_once(call), jax.ShapeDtypeStruct(call.x.shape, call.x.dtype)
         if self._sparsity is not None:
             m = jax.eval_shape(flat, x, call.data)[0].size
             shape = self._shape(x.size, m)
@@ -249,7 +258,7 @@ class SparseDerivative(Portable, ABC):
     _symmetric = False
 
     def _prepared_for(self, call: Call, pattern: Pattern) -> Prepared:
-        flat = call.function
+        flat = self._traced_once(call)
         program = footprint(flat, call.x, call.data)
         coloring = self._coloring(pattern, program)
         most = self._chunk_size or max(1, CHUNK_BYTES // max(1, program.largest))
@@ -271,7 +280,7 @@ class SparseDerivative(Portable, ABC):
         for i in worst.tolist():
             found, size = float(gap[i]), float(scale[i])
             by_columns = prepared.coloring.kind == "row"
-            row = None if by_columns else self._row(call.function, call.x, call.data, i)
+            row = None if by_columns else self._row(self._traced_once(call), call.x, call.data, i)
             if row is not None and np.isfinite(row).all():
                 verify.examine(row, np.asarray(values), prepared.pattern, i, found, self._where)
             elif found > verify.coarse(values.dtype) * size:
@@ -281,15 +290,6 @@ class SparseDerivative(Portable, ABC):
                 )
         prepared.partial_checks += 1
         prepared.verified = complete or prepared.partial_checks >= PARTIAL_CHECKS
-
-
-def _traced_once(flat: Flat) -> Any:
-    """`flat` as a function that all programs made of it trace together, once.
-
-    A trace of a model takes seconds of Python where it unrolls loops. Inlined, it leaves no mark in
-    the programs.
-    """
-    return jax.jit(flat, inline=True)
 
 
 def _checked_in_program(prepared: Prepared, call: Call, values: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ call, and detection treats floating-point ones as unknown, integer ones as known
 
 import sys
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -65,6 +65,7 @@ class Call:
         key: hash of all that is static: structures, shapes, dtypes, static arguments.
         known: hash of the concrete integer arrays among the data.
         function: `function(x, data) -> (flat output, (aux, output leaves))`.
+        traced: what the derivative has made of it for this call, if anything.
     """
 
     x: Any
@@ -73,6 +74,7 @@ class Call:
     key: Hashable
     known: Hashable
     function: Callable[..., Any]
+    traced: list[Any] = field(default_factory=list)
 
     def known_mask(self) -> tuple[bool, ...]:
         """Which of the data are concrete integers, whose values detection may use."""
